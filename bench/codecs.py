@@ -1,0 +1,158 @@
+"""Pixels <-> whole files, through one interface for t1d and for the codecs it is compared with."""
+
+from __future__ import annotations
+
+import io
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, features
+
+if TYPE_CHECKING:
+    from tok1d_codec.models.store import Model
+
+SCALES = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One rate: the codec's own knob, and by how much the sides are divided before it."""
+
+    quality: int  # t1d: the number of levels
+    scale: int = 1
+
+
+@dataclass(frozen=True)
+class Point:
+    """One picture at one setting."""
+
+    setting: Setting
+    data: bytes  # the whole file
+    reconstruction: np.ndarray  # uint8 (H, W, 3)
+    encode_seconds: float
+    decode_seconds: float
+
+    @property
+    def rate_bpp(self) -> float:
+        """8 x file bytes over the pixels of the picture."""
+        height, width = self.reconstruction.shape[:2]
+        return 8 * len(self.data) / (width * height)
+
+
+class Codec(ABC):
+    """What the benchmark asks of a codec."""
+
+    name: str
+    description: str
+    settings: Sequence[Setting]
+
+    @abstractmethod
+    def encode(self, pixels: np.ndarray, setting: Setting) -> bytes:
+        """Picture, uint8 (H, W, 3) -> whole file."""
+
+    @abstractmethod
+    def decode(self, data: bytes, width: int, height: int) -> np.ndarray:
+        """Whole file -> picture, uint8 (height, width, 3)."""
+
+    @abstractmethod
+    def meta(self) -> dict[str, Any]:
+        """-> what a reader needs to make the same files: versions, model and its hash."""
+
+    def points(self, pixels: np.ndarray) -> Iterator[Point]:
+        """Picture, uint8 (H, W, 3) -> file and reconstruction at each setting, with wall-clock seconds."""
+        height, width = pixels.shape[:2]
+        for setting in self.settings:
+            started = time.perf_counter()
+            data = self.encode(pixels, setting)
+            encoded = time.perf_counter()
+            reconstruction = self.decode(data, width, height)
+            decoded = time.perf_counter()
+            yield Point(setting, data, reconstruction, encoded - started, decoded - encoded)
+
+
+class PillowCodec(Codec):
+    """A format that Pillow writes, at full size and on pictures made smaller beforehand (Lanczos).
+
+    The decoder enlarges to the original size (bicubic), which it is told at no cost in bytes.
+    """
+
+    def __init__(self, name: str, qualities: Sequence[int], scales: Sequence[int] = SCALES) -> None:
+        self.name, self.format = name, _FORMATS[name]
+        self.description = f"{self.format.label}, {self.format.said}; sides / 1, 2, 4, 8 (Lanczos, bicubic)"
+        self.settings = tuple(Setting(quality, scale) for scale in scales for quality in qualities)
+
+    def encode(self, pixels: np.ndarray, setting: Setting) -> bytes:
+        picture = Image.fromarray(pixels)
+        if setting.scale != 1:
+            size = tuple(max(1, round(side / setting.scale)) for side in picture.size)
+            picture = picture.resize(size, Image.Resampling.LANCZOS)
+        file = io.BytesIO()
+        picture.save(file, self.format.label, quality=setting.quality, **self.format.options)
+        return file.getvalue()
+
+    def decode(self, data: bytes, width: int, height: int) -> np.ndarray:
+        picture = Image.open(io.BytesIO(data)).convert("RGB")
+        if picture.size != (width, height):
+            picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+        return np.asarray(picture)
+
+    def meta(self) -> dict[str, Any]:
+        return {self.format.library: features.version(self.format.library), "device": "cpu"}
+
+
+class T1dCodec(Codec):
+    """The codec of this package with one loaded model, at every number of levels it has."""
+
+    name = "t1d"
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.description = f"t1d, model {model.card.name}, 1 to {len(model.card.codebook_sizes)} levels"
+        self.settings = tuple(Setting(k) for k in range(1, len(model.card.codebook_sizes) + 1))
+
+    def encode(self, pixels: np.ndarray, setting: Setting) -> bytes:
+        from tok1d_codec import codec
+
+        return codec.encode(pixels, self.model, levels=setting.quality)
+
+    def decode(self, data: bytes, width: int, height: int) -> np.ndarray:
+        from tok1d_codec import codec
+
+        return codec.decode(data, self.model)
+
+    def meta(self) -> dict[str, Any]:
+        device = next(self.model.tokenizer.parameters()).device
+        return {"model": self.model.card.name, "model_sha256": self.model.card.sha256, "device": str(device)}
+
+
+@dataclass(frozen=True)
+class _Format:
+    label: str  # Pillow's name of the format
+    library: str  # the name under which Pillow tells the version of the library
+    said: str
+    options: dict[str, Any]
+
+
+# Progressive JPEG is left out: on Kodak it is larger, at full size, 1/4 and 1/8 alike, up to quality 30.
+_FORMATS = {
+    "jpeg": _Format("JPEG", "libjpeg_turbo", "optimised Huffman tables, 4:2:0",
+                    {"optimize": True, "subsampling": "4:2:0"}),
+    "webp": _Format("WebP", "webp", "lossy, method 6", {"method": 6}),
+    "avif": _Format("AVIF", "avif", "4:2:0, speed 6", {"subsampling": "4:2:0", "speed": 6}),
+}
+# Full size at the last of these takes 0.3 to 0.8 bpp, far above what t1d is made for.
+_QUALITIES = {"jpeg": (1, 5, 10, 20), "webp": (0, 5, 20, 50), "avif": (1, 10, 20, 35)}
+CODECS = ("t1d", *_FORMATS)
+
+
+def open_codec(name: str, model_name: str = "t1d", device: str = "auto") -> Codec:
+    """Name, one of CODECS -> codec; the other arguments are for t1d alone and as `load_model` takes them."""
+    if name == "t1d":
+        from tok1d_codec.models.store import load_model
+
+        return T1dCodec(load_model(model_name, device))
+    return PillowCodec(name, _QUALITIES[name])

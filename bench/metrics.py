@@ -1,0 +1,167 @@
+"""Original + reconstruction -> how far they are apart.
+
+Pictures are uint8 (H, W, 3), both of one size; figures are those of 8-bit pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench import LPIPS_ALEX
+from tok1d_codec.nn.lpips import LPIPS
+
+PEAK = 255.0
+WINDOW, SIGMA = 11, 1.5
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # finest scale first
+LPIPS_MIN_SIDE = 32  # AlexNet's pooling leaves nothing of smaller pictures
+METRICS = ("psnr-rgb", "ms-ssim-rgb", "lpips-alex", "border-ratio")
+
+
+class Reference:
+    """One original, prepared for comparison with many reconstructions.
+
+    LPIPS runs on the CPU, so that figures do not depend on the codec's device.
+    """
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels = pixels
+        self._features = _lpips_features(pixels)
+
+    def compare(self, reconstruction: np.ndarray) -> dict[str, float]:
+        """Reconstruction, uint8 (H, W, 3) -> {metric: value} for each of METRICS."""
+        values = (psnr_rgb(self.pixels, reconstruction), ms_ssim_rgb(self.pixels, reconstruction),
+                  self.lpips_alex(reconstruction), border_ratio(reconstruction))
+        return dict(zip(METRICS, values, strict=True))
+
+    def lpips_alex(self, reconstruction: np.ndarray) -> float:
+        """-> LPIPS v0.1 with AlexNet, 0 for equal pictures.
+
+        Differs: pictures with a side under 32 have their last row and column repeated up to 32.
+        """
+        _check(self.pixels, reconstruction)
+        return _alex().distance(self._features, _lpips_features(reconstruction)).item()
+
+
+def psnr_rgb(original: np.ndarray, reconstruction: np.ndarray) -> float:
+    """-> dB, from the mean squared error over all pixels and channels; infinite for equal pictures."""
+    _check(original, reconstruction)
+    error = np.square(original.astype(np.float64) - reconstruction).mean()
+    return 10 * math.log10(PEAK**2 / error) if error else math.inf
+
+
+def lpips_alex(original: np.ndarray, reconstruction: np.ndarray) -> float:
+    """One pair of pictures -> `Reference.lpips_alex`."""
+    return Reference(original).lpips_alex(reconstruction)
+
+
+def ms_ssim_rgb(original: np.ndarray, reconstruction: np.ndarray) -> float:
+    """-> MS-SSIM, at most 1: computed in each of R, G and B, then averaged.
+
+    Five scales, each half the size of the last (means of 2x2; an odd side keeps its last line), Gaussian
+    window of 11 with sigma 1.5, only where the window fits.
+
+    Source: Wang, Simoncelli and Bovik 2003, "Multiscale structural similarity for image quality assessment".
+    Differs: a contrast-structure term below 0 counts as 0. Where the shorter side is under 161, only those
+        scales are taken whose sides are at least 11, with their weights divided by their sum; where it
+        is under 11, one scale, its window cut to the picture. Such values do not compare with the usual ones.
+    """
+    _check(original, reconstruction)
+    x, y = _planes(original), _planes(reconstruction)
+    weights = np.array(SCALE_WEIGHTS[:_scales(min(original.shape[:2]))])
+    if len(weights) < len(SCALE_WEIGHTS):  # all five stay as published, though their sum is 1.0001
+        weights /= weights.sum()
+    product = torch.ones(3, dtype=torch.float64)
+    for number, weight in enumerate(weights, start=1):
+        similarity, contrast = _ssim(x, y)
+        last = number == len(weights)
+        product *= (similarity if last else contrast).clamp(min=0) ** weight
+        if not last:
+            x, y = (F.avg_pool2d(plane, 2, ceil_mode=True) for plane in (x, y))
+    return product.mean().item()
+
+
+def border_ratio(reconstruction: np.ndarray, patch: int = 32) -> float:
+    """How far the borders of patches show: about 1 where they do not, more where they do.
+
+    The mean absolute step between neighbouring pixels across patch borders, over that at all other columns
+    and rows. Patches start at the top left corner. NaN where there is no border, or no step elsewhere.
+    """
+    levels = reconstruction.astype(np.int16)
+    sums, counts = np.zeros(2), np.zeros(2)
+    for axis in (0, 1):
+        other_axes = tuple({0, 1, 2} - {axis})
+        steps = np.abs(np.diff(levels, axis=axis)).mean(axis=other_axes, dtype=np.float64)
+        at_border = np.arange(1, len(steps) + 1) % patch == 0
+        for kind, chosen in enumerate((at_border, ~at_border)):
+            size = levels.shape[1 - axis]  # a column of a tall picture holds more steps than a row
+            sums[kind] += steps[chosen].sum() * size
+            counts[kind] += chosen.sum() * size
+    if not counts.all() or not sums[1]:
+        return math.nan
+    border, elsewhere = sums / counts
+    return float(border / elsewhere)
+
+
+def _check(original: np.ndarray, reconstruction: np.ndarray) -> None:
+    for pixels in (original, reconstruction):
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise ValueError(f"pictures are uint8 (H, W, 3), not {pixels.dtype} {pixels.shape}")
+    if original.shape != reconstruction.shape:
+        raise ValueError(f"a reconstruction of {reconstruction.shape} for an original of {original.shape}")
+
+
+def _planes(pixels: np.ndarray) -> Tensor:
+    """uint8 (H, W, 3) -> float64 (3, 1, H, W) in 0..255: each colour its own picture."""
+    return torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float64))[:, None]
+
+
+def _scales(side: int) -> int:
+    """Shorter side in pixels -> how many of the five scales are at least as large as the window."""
+    number = 1
+    while number < len(SCALE_WEIGHTS) and math.ceil(side / 2**number) >= WINDOW:
+        number += 1
+    return number
+
+
+def _ssim(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Planes (3, 1, H, W) -> mean SSIM and mean contrast-structure term, each (3,)."""
+    c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
+    mean_x, mean_y, xx, yy, xy = (_blur(z) for z in (x, y, x * x, y * y, x * y))
+    variance_x, variance_y, covariance = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
+    contrast = (2 * covariance + c2) / (variance_x + variance_y + c2)
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    return (luminance * contrast).mean(dim=(1, 2, 3)), contrast.mean(dim=(1, 2, 3))
+
+
+def _blur(x: Tensor) -> Tensor:
+    """Planes (3, 1, H, W) -> (3, 1, H - 10, W - 10) under the Gaussian window."""
+    for axis in (2, 3):
+        taps = _gaussian(min(WINDOW, x.shape[axis]))
+        reach = x.shape[axis] - len(taps) + 1
+        x = sum(tap * x.narrow(axis, start, reach) for start, tap in enumerate(taps))
+    return x
+
+
+@lru_cache
+def _gaussian(size: int) -> tuple[float, ...]:
+    taps = [math.exp(-((n - (size - 1) / 2) ** 2) / (2 * SIGMA**2)) for n in range(size)]
+    return tuple(tap / sum(taps) for tap in taps)
+
+
+@lru_cache(maxsize=1)
+def _alex() -> LPIPS:
+    return LPIPS("alex", weights=LPIPS_ALEX)
+
+
+@torch.inference_mode()
+def _lpips_features(pixels: np.ndarray) -> list[Tensor]:
+    height, width = pixels.shape[:2]
+    image = _planes(pixels)[:, 0][None].float() / 127.5 - 1  # (1, 3, H, W) in [-1, 1]
+    missing = (0, max(0, LPIPS_MIN_SIDE - width), 0, max(0, LPIPS_MIN_SIDE - height))
+    return _alex().features(F.pad(image, missing, mode="replicate"))

@@ -1,0 +1,92 @@
+"""Header + payload + checksum <-> a whole file.
+
+The checksum covers the tokens, not the bytes alone, and starts from the weights: a decoder that gets other
+tokens, by damage, by other weights or by a fault of its own, finds out before it makes a picture of them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bitstream.errors import ChecksumMismatch, FormatError, Truncated
+from bitstream.header import MAX_PIXELS, Header, pack_header, unpack_header
+
+CHECKSUM_BYTES = 3
+SEED_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Container:
+    """A file taken apart. `checksum` (24 bit) is what the file says, proven only by `verify`."""
+
+    header: Header
+    payload: bytes
+    checksum: int
+
+
+def pack(header: Header, payload: bytes, tokens: Sequence[np.ndarray], seed: bytes) -> bytes:
+    """Header + payload + the tokens it holds -> the file.
+
+    Args:
+        tokens: the levels in order, each an integer array (rows, cols) of 0..65535.
+        seed: the 32 bytes of the sha256 of the model's weight file.
+    Raises: ValueError for tokens or a seed that are not so.
+    """
+    head = pack_header(header, len(payload))
+    checksum = _checksum(head, payload, tokens, seed)
+    return head + checksum.to_bytes(CHECKSUM_BYTES, "big") + payload
+
+
+def unpack(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
+    """The file -> its parts. The length must be exactly the one that the header says.
+
+    Raises: Truncated for a shorter file, FormatError for a longer one, and what `unpack_header` raises.
+    """
+    header, payload_bytes, header_bytes = unpack_header(data, max_pixels)
+    start = header_bytes + CHECKSUM_BYTES
+    if len(data) < start + payload_bytes:
+        raise Truncated(f"the file has {len(data)} of its {start + payload_bytes} bytes; get the whole file")
+    if len(data) > start + payload_bytes:
+        raise FormatError(f"the file has {len(data)} bytes, must have {start + payload_bytes}; get it again")
+    return Container(header, bytes(data[start:]), int.from_bytes(data[header_bytes:start], "big"))
+
+
+def verify(container: Container, tokens: Sequence[np.ndarray], seed: bytes) -> None:
+    """Nothing, if the decoded tokens are those that were encoded. Arguments as for `pack`.
+
+    Raises: ChecksumMismatch if they are not.
+    """
+    head = pack_header(container.header, len(container.payload))
+    found = _checksum(head, container.payload, tokens, seed)
+    if found != container.checksum:
+        raise ChecksumMismatch(
+            f"the tokens have checksum {found:06x}, must have {container.checksum:06x}; get the file again"
+        )
+
+
+def part_bytes(container: Container) -> dict[str, int]:
+    """A file taken apart -> the size of each part in bytes; the sum is the size of the file."""
+    payload_bytes = len(container.payload)
+    return {
+        "header": len(pack_header(container.header, payload_bytes)),
+        "checksum": CHECKSUM_BYTES,
+        "payload": payload_bytes,
+    }
+
+
+def _checksum(head: bytes, payload: bytes, tokens: Sequence[np.ndarray], seed: bytes) -> int:
+    """Seed, header, payload and tokens, in this order -> the low 24 bits of their CRC-32."""
+    if len(seed) != SEED_BYTES:
+        raise ValueError(f"the seed has {len(seed)} bytes, must be the {SEED_BYTES} of a sha256 digest")
+    crc = zlib.crc32(payload, zlib.crc32(head, zlib.crc32(seed)))
+    for level in map(np.asarray, tokens):
+        if level.dtype.kind not in "iu":
+            raise ValueError(f"tokens have dtype {level.dtype}, must be integers")
+        if level.size and not 0 <= level.min() <= level.max() <= 0xFFFF:
+            raise ValueError(f"tokens are {level.min()} to {level.max()}, must be 0 to 65535")
+        crc = zlib.crc32(level.astype("<u2").tobytes(), crc)
+    return crc & 0xFFFFFF

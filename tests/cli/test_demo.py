@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from bench.metrics import psnr_rgb
+from tok1d_codec.cli import showcase
+from tok1d_codec.cli.contact_sheet import LINE, MARGIN, Cell, contact_sheet
+from tok1d_codec.cli.showcase import best_webp, spread
+
+
+def test_demo(model, folder, run, monkeypatch):
+    monkeypatch.setattr(showcase, "PHOTOGRAPHS", ("chelsea",))
+    monkeypatch.setattr(showcase, "MAX_RATES", 2)
+    code, out, err = run("demo", "out")
+    assert (code, err) == (0, "")
+    kinds = ("t1d", "png", "webp")
+    files = {"chelsea.png", "contact-sheet.png", *(f"chelsea-{n}.{kind}" for n in (1, 5) for kind in kinds)}
+    assert {p.name for p in (folder / "out").iterdir()} == files
+    size = (folder / "out" / "chelsea-5.t1d").stat().st_size
+    assert f"chelsea-5.t1d: {size} bytes, {8 * size / (451 * 300):.4f} bpp, " in out
+    assert (folder / "out" / "chelsea-5.webp").stat().st_size <= size
+    with Image.open(folder / "out" / "contact-sheet.png") as sheet:
+        assert sheet.width > 3 * 451 and sheet.height > 2 * 300
+    code, _, err = run("demo", "out")
+    assert code == 4 and "--force" in err
+    assert run("demo", "out", "--force")[0] == 0
+
+
+@pytest.mark.parametrize("levels, numbers", [(1, [1]), (2, [1, 2]), (4, [1, 2, 3, 4]), (10, [1, 4, 7, 10])])
+def test_rates_go_from_one_level_to_all(levels, numbers):
+    assert spread(levels) == numbers
+
+
+def test_webp_is_the_best_that_fits():
+    pixels = skimage.data.chelsea()
+    best = best_webp(pixels, 1200)
+    assert len(best.data) <= 1200 and best.pixels.shape == pixels.shape
+    for scale in (1, 2, 4, 8):
+        size = (round(451 / scale), round(300 / scale))
+        small = Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)
+        for quality in (0, 20, 60):
+            file = io.BytesIO()
+            small.save(file, "WEBP", quality=quality, method=6)
+            if file.tell() <= 1200:
+                back = np.asarray(Image.open(file).resize((451, 300), Image.Resampling.BICUBIC))
+                assert psnr_rgb(pixels, back) <= psnr_rgb(pixels, best.pixels) + 1e-9
+    assert best_webp(pixels, 1).scale == 8  # none fits: the smallest
+
+
+def test_contact_sheet_keeps_every_pixel_and_labels_it():
+    red, blue = np.full((10, 300, 3), (255, 0, 0), np.uint8), np.full((20, 30, 3), (0, 0, 255), np.uint8)
+    sheet = contact_sheet([[Cell(("red",), red), Cell(("a longer label",), blue)], [Cell(("text",))]])
+    top = MARGIN + LINE
+    np.testing.assert_array_equal(sheet[top : top + 10, MARGIN : MARGIN + 300], red)
+    np.testing.assert_array_equal(sheet[top : top + 20, 2 * MARGIN + 300 :][:, :30], blue)
+    labels = sheet[MARGIN:top, 2 * MARGIN + 300 : -MARGIN]
+    assert labels.min() == 0 and labels.shape[1] > 30
+    assert (sheet[:, -MARGIN:] == 255).all()

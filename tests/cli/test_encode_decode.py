@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import io
+import re
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from bitstream.container import unpack
+from tok1d_codec import codec
+from tok1d_codec.cli import main
+from tok1d_codec.cli.encode import encode
+
+
+def pixels_of(source) -> np.ndarray:
+    with Image.open(source) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_there_and_back(model, folder, run):
+    code, out, err = run("encode", "cat.png", "cat.t1d")
+    data = (folder / "cat.t1d").read_bytes()
+    assert (code, out) == (0, "")
+    assert err == f"cat.t1d: {len(data)} bytes, {8 * len(data) / 5400:.4f} bpp, 4 of 5 levels, 90x60\n"
+    assert run("decode", "cat.t1d", "back.png") == (0, "", f"back.png: 90x60 from {len(data)} bytes\n")
+    back = pixels_of("back.png")
+    np.testing.assert_array_equal(back, codec.decode(data))
+    assert back.shape == (60, 90, 3) and np.abs(back.astype(int) - pixels_of("cat.png")).mean() < 40
+    assert sorted(p.name for p in folder.iterdir()) == ["back.png", "cat.png", "cat.t1d"]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (33, 17)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "CMYK", "I;16"])
+def test_sizes_and_modes(model, folder, run, size, mode):
+    Image.new(mode, size).save("a.tif")
+    assert run("encode", "a.tif", "a.t1d")[0] == 0 and run("decode", "a.t1d", "a.png")[0] == 0
+    assert pixels_of("a.png").shape == (size[1], size[0], 3)
+
+
+def test_levels(model, folder, run):
+    for levels in (1, 3, 5):
+        assert run("encode", "cat.png", "cat.t1d", "--levels", levels, "--force")[0] == 0
+        assert unpack((folder / "cat.t1d").read_bytes()).header.levels == levels
+    code, _, err = run("encode", "cat.png", "cat.t1d", "--levels", 6, "--force")
+    assert code == 2 and "has 5 levels, not 6" in err
+    assert run("encode", "cat.png", "cat.t1d", "--levels", 0)[0] == 2
+
+
+def test_default_levels_are_those_that_the_help_names():
+    levels = next(option for option in encode.params if option.name == "levels")
+    assert f"[default: {codec.DEFAULT_LEVELS}]" in levels.help
+
+
+def test_what_is_lost_is_said_once_on_stderr(model, folder, run):
+    Image.new("RGBA", (20, 20), (255, 0, 0, 100)).save("a.png")
+    code, out, err = run("encode", "a.png", "a.t1d")
+    assert (code, out) == (0, "")
+    assert err.splitlines()[0] == "t1d: a.png: transparency flattened on white" and len(err.splitlines()) == 2
+
+
+def test_verbose(model, folder, run):
+    err = run("encode", "cat.png", "cat.t1d", "-v")[2]
+    assert re.search(r"^bytes: header 8, checksum 3, payload \d+$", err, re.M)
+    assert re.search(r"^seconds: read [\d.]+, load model [\d.]+, encode [\d.]+$", err, re.M)
+
+
+@pytest.mark.parametrize("name, format", [("a.jpg", "JPEG"), ("a.webp", "WEBP"), ("a.tif", "TIFF")])
+def test_format_by_extension(t1d_file, run, name, format):
+    assert run("decode", t1d_file, name)[0] == 0
+    with Image.open(name) as image:
+        assert image.format == format and image.size == (90, 60)
+
+
+def test_format_by_option(t1d_file, run):
+    assert run("decode", t1d_file, "picture", "--format", "tiff")[0] == 0
+    with Image.open("picture") as image:
+        assert image.format == "TIFF"
+
+
+def test_streams(t1d_file, folder):
+    runner = CliRunner()
+    encoded = runner.invoke(main, ["encode", "-", "-"], input=(folder / "cat.png").read_bytes())
+    assert encoded.exit_code == 0 and encoded.stdout_bytes == t1d_file.read_bytes()
+    for options, format in (([], "PNG"), (["--format", "jpeg"], "JPEG")):
+        decoded = runner.invoke(main, ["decode", "-", "-", *options], input=encoded.stdout_bytes)
+        with Image.open(io.BytesIO(decoded.stdout_bytes)) as image:
+            assert decoded.exit_code == 0 and image.format == format and image.size == (90, 60)
+
+
+def test_existing_outputs_are_kept_without_force(t1d_file, folder, run, monkeypatch):
+    before = t1d_file.read_bytes()
+
+    def never(*_, **__):
+        raise AssertionError("work was done for an output that cannot be written")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(codec, "encode", never)
+        patch.setattr(codec, "decode", never)
+        patch.setattr("tok1d_codec.image.io.read_picture", never)
+        for args in (("encode", "cat.png", "cat.t1d"), ("decode", "cat.t1d", "cat.png")):
+            code, out, err = run(*args)
+            assert (code, out) == (4, "") and err.startswith("t1d: ") and "--force" in err
+    assert t1d_file.read_bytes() == before
+    assert run("encode", "cat.png", "cat.t1d", "--force", "--levels", 1)[0] == 0
+    assert len(t1d_file.read_bytes()) < len(before)
+    assert run("decode", "cat.t1d", "cat.png", "--force")[0] == 0
+
+
+def test_max_pixels(t1d_file, folder, run):
+    assert run("decode", t1d_file, "a.png", "--max-pixels", 5400)[0] == 0
+    code, _, err = run("decode", t1d_file, "b.png", "--max-pixels", 5399)
+    assert code == 14 and err.count("\n") == 1 and not (folder / "b.png").exists()
+
+
+def test_threads(t1d_file, run):
+    before = torch.get_num_threads()
+    try:
+        assert run("decode", t1d_file, "a.png", "--threads", 3)[0] == 0
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from bitstream import errors as format_errors
+from tok1d_codec import errors
+
+
+def test_exit_codes_are_fixed_and_unique():
+    ours = {c.__name__: c.exit_code for c in vars(errors).values() if isinstance(c, type)}
+    del ours["T1DError"]
+    assert ours == {
+        "BadPicture": 3,
+        "OutputExists": 4,
+        "MissingData": 5,
+        "UnknownModel": 20,
+        "WrongWeights": 21,
+        "DeviceUnavailable": 22,
+    }
+    codes = [*ours.values(), *(c.exit_code for c in vars(format_errors).values() if isinstance(c, type))]
+    assert len(set(codes)) == len(codes) and not {0, 2} & set(codes)
+
+
+def test_all_are_errors_of_a_user():
+    assert all(issubclass(c, format_errors.T1DError) for c in vars(errors).values() if isinstance(c, type))

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+import sys
+
+import pytest
+
+from bitstream.errors import LimitExceeded
+from tok1d_codec.errors import MissingData, OutputExists
+from tok1d_codec.image import files
+from tok1d_codec.image.files import atomic_write, check_output, read_bytes
+
+
+class Stream:
+    """Stands for sys.stdin or sys.stdout."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self.buffer = io.BytesIO(data)
+
+
+def test_a_file_is_written_and_read(tmp_path):
+    atomic_write(tmp_path / "a", b"bytes")
+    assert read_bytes(tmp_path / "a") == b"bytes"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits")
+def test_permissions_are_those_of_any_new_file(tmp_path):
+    atomic_write(tmp_path / "a", b"")
+    (tmp_path / "b").write_bytes(b"")
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == stat.S_IMODE((tmp_path / "b").stat().st_mode)
+
+
+def test_streams(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", Stream(b"in"))
+    monkeypatch.setattr(sys, "stdout", Stream())
+    assert read_bytes("-") == b"in"
+    atomic_write("-", b"out")
+    assert sys.stdout.buffer.getvalue() == b"out"
+
+
+def test_a_stream_without_end_is_left_alone(monkeypatch, tmp_path):
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 4)
+    monkeypatch.setattr(sys, "stdin", Stream(b"12345"))
+    with pytest.raises(LimitExceeded, match="standard input holds more than 4 bytes"):
+        read_bytes("-")
+    (tmp_path / "a").write_bytes(b"1234")
+    assert read_bytes(tmp_path / "a") == b"1234"
+
+
+def test_targets_that_cannot_be(tmp_path):
+    with pytest.raises(OutputExists, match="is a folder"):
+        check_output(tmp_path, force=True)
+    with pytest.raises(MissingData, match="no folder"):
+        check_output(tmp_path / "none" / "a")
+    check_output("-")
+
+
+@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
+@pytest.mark.parametrize("force", [False, True])
+def test_an_error_on_the_way_leaves_the_folder_as_it_was(tmp_path, monkeypatch, step, force):
+    (tmp_path / "old").write_bytes(b"old")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if step == "replace":
+        monkeypatch.setattr(os, "link", full)
+        monkeypatch.setattr(os, "replace", full)
+    elif step == "fsync":
+        monkeypatch.setattr(os, "fsync", full)
+    data = b"new" if step != "write" else "a str, which no binary file takes"
+    with pytest.raises((OSError, TypeError)):
+        atomic_write(tmp_path / ("old" if force else "new"), data, force)
+    assert os.listdir(tmp_path) == ["old"] and (tmp_path / "old").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_comes_up_meanwhile_is_kept(tmp_path, monkeypatch, links):
+    path = tmp_path / "a"
+    sync = os.fsync
+
+    def meanwhile(descriptor):
+        path.write_bytes(b"theirs")
+        sync(descriptor)
+
+    def no_links(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    with pytest.raises(OutputExists):
+        atomic_write(path, b"ours")
+    assert path.read_bytes() == b"theirs" and os.listdir(tmp_path) == ["a"]
+
+
+def test_a_file_system_without_links(tmp_path, monkeypatch):
+    def no_links(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    atomic_write(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"new" and os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and devices")
+def test_links_are_followed_and_devices_written_to(tmp_path):
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    atomic_write(tmp_path / "link", b"new", force=True)
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_bytes() == b"new"
+    atomic_write(os.devnull, b"gone")
+    assert not os.path.isfile(os.devnull)

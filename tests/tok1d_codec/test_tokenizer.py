@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tok1d_codec.config import TokenizerConfig
+from tok1d_codec.tokenizer.t1d import HALO, T1DTokenizer, pad_to_patches
+from tok1d_codec.train.presets import preset
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (31, 33), (64, 64), (100, 37), (288, 416)])
+def test_any_size_and_every_prefix_of_levels(tiny_model, height, width):
+    tokenizer, card = tiny_model.tokenizer, tiny_model.card
+    image = torch.rand(2, 3, height, width)
+    indices = tokenizer.encode(image)
+    assert [tuple(i.shape[1:]) for i in indices] == card.token_shapes(height, width)
+    assert all(0 <= i.min() and i.max() < n for i, n in zip(indices, card.codebook_sizes))
+    pictures = [tokenizer.decode(indices[:k], height, width) for k in range(1, 4)]
+    for picture in pictures:
+        assert picture.shape == image.shape and 0 <= picture.min() and picture.max() <= 1
+    assert not torch.equal(pictures[0], pictures[2])
+
+
+def test_fewer_levels_are_a_prefix_of_more(tiny_model):
+    image = torch.rand(1, 3, 96, 64)
+    everything = tiny_model.tokenizer.encode(image)
+    for a, b in zip(tiny_model.tokenizer.encode(image, levels=2), everything):
+        assert torch.equal(a, b)
+
+
+@torch.no_grad()
+def test_tiles_leave_no_trace(tiny_model):
+    decoder = tiny_model.tokenizer.decoder
+    features = torch.randn(1, 2 * HALO + 5, 20, 32), torch.randn(1, 2 * HALO + 5, 20, 48)
+    assert torch.allclose(decoder.pixels_tiled(*features, tile=3), decoder.pixels(*features), atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_halo_covers_what_the_bundled_design_sees():
+    torch.manual_seed(0)
+    decoder = T1DTokenizer(TokenizerConfig(width=32, heads=2, head_channels=(16, 12, 8, 8))).decoder
+    for parameter in decoder.head.parameters():
+        parameter.add_(torch.randn_like(parameter) * 0.1)
+    x, coefficients = torch.randn(1, 21, 3, 32), torch.randn(1, 21, 3, 384)
+    changed = x.clone()
+    changed[:, 10] += 1
+    difference = (decoder.pixels(changed, coefficients) - decoder.pixels(x, coefficients)).abs().amax((0, 1, 3))
+    rows = torch.nonzero(difference)
+    assert (10 - HALO) * 32 <= rows.min() and rows.max() < (11 + HALO) * 32
+
+
+def test_padding_repeats_the_edge():
+    padded = pad_to_patches(torch.arange(6.0).view(1, 1, 2, 3), 4)
+    assert padded[0, 0].tolist() == [[0, 1, 2, 2], [3, 4, 5, 5], [3, 4, 5, 5], [3, 4, 5, 5]]
+
+
+def test_start_from_pca_is_a_transform_coder(photo):
+    torch.manual_seed(0)
+    tokenizer = T1DTokenizer(preset("tiny").model)
+    crops = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 127.5 - 1
+    shifted = [crops[:, :, y : y + 64, x : x + 128] for y in range(0, 32, 4) for x in range(0, 32, 8)]
+    tokenizer.start_from_pca(torch.cat(shifted))
+    basis = tokenizer.encoder.basis
+    assert torch.allclose(basis.t() @ basis, torch.eye(basis.shape[1]), atol=1e-4)
+    restored = tokenizer.decode(tokenizer.encode((crops + 1) / 2), *crops.shape[-2:]) * 2 - 1
+    grey = crops.mean((2, 3), keepdim=True).expand_as(crops)
+    assert (restored - crops).square().mean() < 0.35 * (grey - crops).square().mean()
+
+
+def test_config_survives_json_and_refuses_nonsense():
+    config = TokenizerConfig(width=64, strides=(2, 1), codebook_sizes=(16, 32))
+    assert TokenizerConfig.from_json(config.to_json()) == config
+    with pytest.raises(ValueError, match="strides"):
+        TokenizerConfig(strides=(1,))
+    with pytest.raises(ValueError, match="heads"):
+        TokenizerConfig(width=30)

@@ -1,0 +1,188 @@
+"""A small training run: it learns, it can be killed and resumed, several processes agree."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench import LPIPS_ALEX
+from tok1d_codec.cli import main
+from tok1d_codec.codec import decode, encode
+from tok1d_codec.data.crops import centre_crops, random_crops, to_signed
+from tok1d_codec.data.shards import load_pictures
+from tok1d_codec.errors import MissingData
+from tok1d_codec.models.cards import ModelCard
+from tok1d_codec.models.store import Model, _load_tokenizer
+from tok1d_codec.prior.static import StaticTables
+from tok1d_codec.train.loop import Hardware, Trainer
+from tok1d_codec.train.presets import preset
+from tok1d_codec.train.state import RunFolder
+from tok1d_codec.train.validate import Validation
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Training pictures as a tar and held-out ones beside it, cut from scikit-image's photographs."""
+    import tarfile
+
+    from skimage.data import astronaut, coffee
+
+    root = tmp_path_factory.mktemp("photos")
+    for name, pixels in (("train", astronaut()), ("val", coffee())):
+        (root / name).mkdir()
+        for i in range(4):
+            Image.fromarray(pixels[64 * i : 64 * i + 160, 80 * i : 80 * i + 180]).save(root / name / f"{i}.png")
+        with tarfile.open(root / f"{name}-000.tar", "w") as tar:
+            tar.add(root / name, arcname=".")
+    return root
+
+
+@pytest.fixture
+def trainer(folder, tmp_path) -> Trainer:
+    """A trainer of the tiny preset that has been started but not run."""
+    config = replace(preset("tiny"), minutes=100.0, coefficient_share=0.01)
+    pictures = load_pictures([str(folder / "train-000.tar")], tmp_path / "train.u8", config.crop)
+    validation = Validation(centre_crops(pictures, 2, config.crop))
+    trainer = Trainer(config, pictures, validation, RunFolder(tmp_path), Hardware(), LPIPS_ALEX, None)
+    trainer.start()
+    return trainer
+
+
+def test_tars_and_folders_hold_the_same_pictures(folder, tmp_path):
+    from_tar = load_pictures([str(folder / "train-000.tar")], tmp_path / "a.u8", 128)
+    from_folder = load_pictures([str(folder / "train")], tmp_path / "b.u8", 128)
+    assert len(from_tar) == len(from_folder) == 4
+    for i in range(4):
+        assert np.array_equal(from_tar[i], from_folder[i]) and from_tar[i].shape == (160, 180, 3)
+    enlarged = load_pictures([str(folder / "train")], tmp_path / "c.u8", 200)
+    assert enlarged[0].shape == (200, 225, 3)
+
+
+def test_sources_that_are_not_there(folder, tmp_path):
+    with pytest.raises(MissingData, match="no such file"):
+        load_pictures([str(tmp_path / "nothing")], tmp_path / "a.u8", 128)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MissingData, match="no picture"):
+        load_pictures([str(tmp_path / "empty")], tmp_path / "a.u8", 128)
+
+
+def test_crops_are_pieces_of_the_pictures(folder, tmp_path):
+    pictures = load_pictures([str(folder / "train")], tmp_path / "a.u8", 128)
+    crops = random_crops(pictures, 3, 128, np.random.default_rng(0))
+    assert crops.shape == (3, 3, 128, 128) and -1 <= crops.min() < crops.max() <= 1
+    centre = to_signed(centre_crops(pictures, 9, 128))
+    assert centre.shape == (4, 3, 128, 128)
+    assert torch.equal(centre[0], to_signed(torch.from_numpy(pictures[0][16:144, 26:154].copy())[None])[0])
+
+
+def test_both_stages_lower_their_loss(trainer):
+    first = [trainer.train_step()["mse"] for _ in range(30)]
+    assert "alex" not in trainer.train_step()
+    assert np.mean(first[-5:]) < 0.9 * np.mean(first[:5])
+    trainer.minutes = 50.0  # well into the second stage, before the discriminator
+    second = [trainer.train_step() for _ in range(40)]
+    assert "discriminator" not in second[0]
+    assert np.mean([p["alex"] for p in second[-8:]]) < 0.97 * np.mean([p["alex"] for p in second[:8]])
+    trainer.minutes = 60.0
+    assert 0 < trainer.train_step()["discriminator"] < 3
+
+
+def test_a_frozen_encoder_stands_still(trainer):
+    trainer.minutes = 90.0
+    trainer.optimizer.param_groups[0]["weight_decay"] = 0.0
+    before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    trainer.train_step()
+    for name, value in trainer.model.state_dict().items():
+        if name.startswith(("encoder.", "quantizer.")):
+            assert torch.equal(value, before[name]), name
+    assert not torch.equal(trainer.model.decoder.embed.weight, before["decoder.embed.weight"])
+
+
+def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(trainer, folder, tmp_path):
+    trainer.minutes = 60.0
+    for _ in range(3):
+        trainer.train_step()
+    trainer.save()
+    expected = [trainer.train_step() for _ in range(3)]
+    again = Trainer(
+        trainer.config, trainer.pictures, trainer.validation, trainer.run, Hardware(), LPIPS_ALEX, None, seed=7
+    )
+    again.resume()
+    assert again.minutes == 60.0
+    for before, after in zip(expected, [again.train_step() for _ in range(3)]):
+        assert after == pytest.approx(before, rel=1e-3)
+
+
+def test_the_command_trains_exports_and_resumes(folder, tmp_path, capsys):
+    out = tmp_path / "run"
+    command = ["train", "tokenizer", "--data", str(folder), "--out", str(out), "--preset", "tiny", "--device", "cpu"]
+    assert main([*command, "--resume"]) == MissingData.exit_code
+    assert main([*command, "--minutes", "0.05"]) == 0
+    records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    figures = records[-1]["validation"]
+    assert figures["levels"] == [1, 2, 3] and len(figures["usage"]) == 3
+    assert all(0 < u <= 1 for u in figures["usage"]) and all(5 < p < 40 for p in figures["psnr"])
+    assert (out / "progress.png").stat().st_size > 1000
+    assert Image.open(next(out.glob("examples-*.png"))).size == (4 * 128, 4 * 128)
+    assert main(command) == 4  # it would overwrite the run
+    assert main([*command, "--minutes", "0.08", "--resume"]) == 0
+    assert "model.safetensors" in capsys.readouterr().out
+    later = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert later[: len(records)] == records and later[-1]["step"] > records[-1]["step"]
+
+
+def test_what_is_exported_encodes_and_decodes(folder, tmp_path, photo):
+    from tok1d_codec.train.run import run_training
+
+    file = run_training([str(folder)], [], tmp_path / "run", "tiny", 0.02, alex=LPIPS_ALEX, device="cpu")
+    from safetensors import safe_open
+
+    with safe_open(file, framework="np") as stored:
+        tables = StaticTables([stored.get_tensor(f"tables.{i}") for i in range(3)])
+    config = preset("tiny").model
+    card = ModelCard(201, "new", "t1d", file.name, "ab" * 32, config.patch, config.strides,
+                     config.codebook_sizes, "none", "just now")  # fmt: skip
+    model = Model(card, _load_tokenizer(file), tables)
+    data = encode(photo, model)
+    assert decode(data, model).shape == photo.shape
+
+
+def test_two_processes_keep_the_same_weights(folder, tmp_path):
+    """Two gloo processes on different data: after training, one set of weights and one folder."""
+    out = tmp_path / "run"
+    script = tmp_path / "two.py"
+    script.write_text(
+        "import sys, torch\n"
+        "from tok1d_codec.train import loop\n"
+        "train = loop.Trainer.train\n"
+        "def checked(self):\n"
+        "    train(self)\n"
+        "    for name, value in self.model.state_dict().items():\n"
+        "        least, most = value.double().clone(), value.double().clone()\n"
+        "        torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN)\n"
+        "        torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)\n"
+        "        assert torch.equal(least, most), name\n"
+        "    print('processes agree', self.hardware.world)\n"
+        "loop.Trainer.train = checked\n"
+        "from tok1d_codec.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script),
+         "train", "tokenizer", "--data", str(folder), "--out", str(out), "--preset", "tiny", "--minutes", "0.03",
+         "--device", "cpu"],
+        capture_output=True, text=True, timeout=300,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stdout.count("processes agree 2") == 2
+    assert (out / "model.safetensors").exists()

@@ -1,0 +1,22 @@
+"""An image codec for 0.002 to 0.1 bits per pixel: ViT-VQ tokens in a range-coded bitstream.
+
+>>> model = load_model("t1d")
+>>> data = encode(pixels, model, levels=3)  # uint8 (H, W, 3) -> bytes
+>>> pixels = decode(data, model)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_MODULE_OF = {"encode": "codec", "decode": "codec", "info": "codec", "load_model": "models.store"}
+__all__ = ["__version__", *_MODULE_OF]
+
+
+def __getattr__(name: str) -> object:
+    """A public name -> its function, imported when first asked for: `import tok1d_codec` stays light."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'tok1d_codec' has no attribute {name!r}")
+    return getattr(import_module(f"tok1d_codec.{_MODULE_OF[name]}"), name)

@@ -1,0 +1,52 @@
+"""Pictures and labels -> one picture that shows them side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+MARGIN = 12  # pixels
+FONT_SIZE = 18  # pixels
+LINE = 24  # pixels
+INK, PAPER = "black", "white"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Lines of text over a picture uint8 (H, W, 3), or text alone."""
+
+    lines: tuple[str, ...]
+    pixels: np.ndarray | None = None
+
+
+def contact_sheet(rows: Sequence[Sequence[Cell]]) -> np.ndarray:
+    """Rows of cells -> uint8 (H, W, 3). Pictures keep their size; a column is as wide as its widest cell."""
+    font = ImageFont.load_default(size=FONT_SIZE)
+    extents = [[_extent(cell, font) for cell in row] for row in rows]
+    columns = max(map(len, rows))
+    widths = [max(row[i][0] for row in extents if i < len(row)) for i in range(columns)]
+    heights = [max(height for _, height in row) for row in extents]
+    size = (MARGIN + sum(w + MARGIN for w in widths), MARGIN + sum(h + MARGIN for h in heights))
+    sheet = Image.new("RGB", size, PAPER)
+    draw = ImageDraw.Draw(sheet)
+    top = MARGIN
+    for row, height in zip(rows, heights, strict=True):
+        left = MARGIN
+        for cell, width in zip(row, widths, strict=False):
+            for number, line in enumerate(cell.lines):
+                draw.text((left, top + number * LINE), line, fill=INK, font=font)
+            if cell.pixels is not None:
+                sheet.paste(Image.fromarray(cell.pixels), (left, top + len(cell.lines) * LINE))
+            left += width + MARGIN
+        top += height + MARGIN
+    return np.array(sheet)
+
+
+def _extent(cell: Cell, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> tuple[int, int]:
+    """A cell -> its (width, height) in pixels."""
+    height, width = (0, 0) if cell.pixels is None else cell.pixels.shape[:2]
+    text = max((int(np.ceil(font.getlength(line))) for line in cell.lines), default=0)
+    return max(width, text), height + len(cell.lines) * LINE

@@ -1,0 +1,56 @@
+"""`t1d decode`: t1d file -> picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bitstream.header import MAX_PIXELS
+from tok1d_codec.cli import options
+from tok1d_codec.cli.options import FILE, say, use_threads
+
+
+@click.command()
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("target", metavar="OUT", type=FILE)
+@click.option(
+    "--format",
+    type=click.Choice(["png", "jpeg", "webp", "tiff"]),
+    help="Format of OUT.  [default: by its extension; png for -]",
+)
+@options.device
+@options.threads
+@options.force
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(min=1),
+    default=MAX_PIXELS,
+    show_default=True,
+    help="Refuse larger pictures.",
+)
+def decode(
+    source: Path,
+    target: Path,
+    format: str | None,
+    device: str,
+    threads: int | None,
+    force: bool,
+    max_pixels: int,
+) -> None:
+    """Turn the t1d file IN back into the picture OUT (.png, .jpg, .webp, .tif). `-` is stdin or stdout."""
+    from bitstream.container import unpack
+    from tok1d_codec.image.files import check_output, read_bytes
+    from tok1d_codec.image.io import output_format, write_picture
+    from tok1d_codec.models.cards import card_by_id
+
+    output_format(target, format)
+    check_output(target, force)
+    data = read_bytes(source)
+    card_by_id(unpack(data, max_pixels=max_pixels).header.model_id)  # a bad file ends before torch is loaded
+    use_threads(threads)
+    from tok1d_codec.codec import decode as decode_pixels
+
+    pixels = decode_pixels(data, device=device, max_pixels=max_pixels)
+    write_picture(pixels, target, format, force)
+    say(f"{target}: {pixels.shape[1]}x{pixels.shape[0]} from {len(data)} bytes")

@@ -1,0 +1,34 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+# Not click's own path checks: they end with 2, a missing file has a code of its own.
+FILE = click.Path(path_type=Path)
+
+device = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+    help="Where the networks run; auto is the GPU where there is one.",
+)
+threads = click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: one per core]")
+force = click.option("--force", is_flag=True, help="Overwrite outputs that exist.")
+model = click.option("--model", default="t1d", show_default=True, help="A name that `t1d models` lists.")
+
+
+def use_threads(count: int | None) -> None:
+    """Have the networks run on so many CPU threads. Imports torch only if a number is given."""
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)
+
+
+def say(text: str) -> None:
+    """One line for the user. To stderr, since stdout may be carrying a file."""
+    click.echo(text, err=True)

@@ -1,0 +1,116 @@
+"""Photographs + model -> a folder of t1d files beside WebP files of the same size, and a contact sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import skimage.data
+
+from bench.codecs import SCALES, PillowCodec, Setting
+from bench.metrics import psnr_rgb
+from tok1d_codec.cli.contact_sheet import Cell, contact_sheet
+from tok1d_codec.codec import decode, encode
+from tok1d_codec.image.io import atomic_write, check_output, write_picture
+
+if TYPE_CHECKING:
+    from tok1d_codec.models.store import Model
+
+PHOTOGRAPHS = ("astronaut", "coffee", "chelsea")  # in scikit-image's wheel, nothing is fetched
+MAX_RATES = 4
+SHEET = "contact-sheet.png"
+WEBP = PillowCodec("webp", qualities=())
+
+
+@dataclass(frozen=True)
+class Webp:
+    """A WebP file, and what it shows at the size of the original: uint8 (H, W, 3)."""
+
+    data: bytes
+    scale: int
+    pixels: np.ndarray
+
+
+def spread(levels: int) -> list[int]:
+    """How many levels a model has -> at most MAX_RATES numbers of levels, from one to all."""
+    count = min(levels, MAX_RATES)
+    return [1 + (levels - 1) * i // max(count - 1, 1) for i in range(count)]
+
+
+def check_folder(folder: Path, rates: list[int], force: bool) -> None:
+    """Make the folder. Raises OutputExists if it holds one of the files to write and `force` is False."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stems = [f"{name}-{levels}" for name in PHOTOGRAPHS for levels in rates]
+    files = [f"{stem}.{kind}" for stem in stems for kind in ("t1d", "png", "webp")]
+    for file in [SHEET, *(f"{name}.png" for name in PHOTOGRAPHS), *files]:
+        check_output(folder / file, force)
+
+
+def write_showcase(
+    folder: Path, model: Model, rates: list[int], force: bool, device: str, report: Callable[[str], object]
+) -> None:
+    """Encode every photograph with each number of levels in `rates`; `report` gets a line per file."""
+    rows = []
+    for name in PHOTOGRAPHS:
+        pixels = getattr(skimage.data, name)()
+        height, width = pixels.shape[:2]
+        write_picture(pixels, folder / f"{name}.png", force=force)
+        report(f"{folder / name}.png: the original, {width}x{height}")
+        upper = [Cell((name, f"original, {width}x{height}"), pixels)]
+        lower = [Cell(("WebP at the same number of bytes,", "best of full, 1/2, 1/4 and 1/8 size"))]
+        for levels in rates:
+            path = folder / f"{name}-{levels}.t1d"
+            data = encode(pixels, model, levels=levels)
+            decoded = decode(data, model, device=device)
+            atomic_write(path, data, force)
+            write_picture(decoded, path.with_suffix(".png"), force=force)
+            upper.append(Cell((f"t1d, levels: {levels}", figures(data, pixels, decoded)), decoded))
+            report(f"{path}: {upper[-1].lines[1]}")
+            webp = best_webp(pixels, len(data))
+            path = path.with_suffix(".webp")
+            atomic_write(path, webp.data, force)
+            title = f"WebP, 1/{webp.scale} size" if webp.scale > 1 else "WebP, full size"
+            title += "" if len(webp.data) <= len(data) else ", as small as it gets"
+            lower.append(Cell((title, figures(webp.data, pixels, webp.pixels)), webp.pixels))
+            report(f"{path}: {lower[-1].lines[1]}")
+        rows += [upper, lower]
+    write_picture(contact_sheet(rows), folder / SHEET, force=force)
+    report(f"{folder / SHEET}: all of them")
+
+
+def figures(data: bytes, original: np.ndarray, decoded: np.ndarray) -> str:
+    """A file and its picture -> "492 bytes, 0.0100 bpp, 21.0 dB"."""
+    height, width = original.shape[:2]
+    rate_bpp = 8 * len(data) / (width * height)
+    return f"{len(data)} bytes, {rate_bpp:.4f} bpp, {psnr_rgb(original, decoded):.1f} dB"
+
+
+def best_webp(pixels: np.ndarray, max_bytes: int) -> Webp:
+    """Pixels uint8 (H, W, 3) -> the WebP file of highest PSNR in `max_bytes`, else the smallest one.
+
+    At each scale the highest quality that fits is tried.
+    """
+    height, width = pixels.shape[:2]
+    files = [(scale, _largest_fit(pixels, scale, max_bytes)) for scale in SCALES]
+    trials = [Webp(data, scale, WEBP.decode(data, width, height)) for scale, data in files]
+    fitting = [trial for trial in trials if len(trial.data) <= max_bytes]
+    if fitting:
+        return max(fitting, key=lambda trial: psnr_rgb(pixels, trial.pixels))
+    return min(trials, key=lambda trial: len(trial.data))
+
+
+def _largest_fit(pixels: np.ndarray, scale: int, max_bytes: int) -> bytes:
+    """The file of the highest quality that fits, or of quality 0 if none does."""
+    best = WEBP.encode(pixels, Setting(0, scale))
+    low, high = 0, 100 if len(best) <= max_bytes else 0
+    while low < high:
+        middle = (low + high + 1) // 2
+        data = WEBP.encode(pixels, Setting(middle, scale))
+        if len(data) <= max_bytes:
+            low, best = middle, data
+        else:
+            high = middle - 1
+    return best

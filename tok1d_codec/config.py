@@ -1,0 +1,46 @@
+"""Shapes of a `t1d` tokenizer: plain numbers, written to and read from JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """Every number that fixes the networks of the `t1d` family.
+
+    `codebook_sizes[i]` and `strides[i]` describe level i of the residual quantizer, coarse to fine:
+    a level of stride s holds one token for s x s patches.
+    """
+
+    patch: int = 32  # pixels
+    components: int = 384  # PCA components that a patch is described by
+    width: int = 320
+    heads: int = 8
+    encoder_layers: int = 4
+    decoder_layers: int = 5
+    radius: int = 3  # a token attends to tokens at most this far away, in patches
+    code_dim: int = 64
+    codebook_sizes: tuple[int, ...] = (1024, 512, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024)
+    strides: tuple[int, ...] = (2, 1, 1, 1, 1, 1, 1, 1, 1, 1)
+    head_channels: tuple[int, ...] = (192, 128, 96, 48)  # at 2, 4, 8, 16 cells a patch side
+    head_blocks: tuple[int, ...] = (2, 2, 2, 1)
+
+    def __post_init__(self) -> None:
+        if len(self.codebook_sizes) != len(self.strides):
+            raise ValueError(f"{len(self.codebook_sizes)} codebook sizes for {len(self.strides)} strides")
+        if len(self.head_channels) != len(self.head_blocks):
+            raise ValueError(f"{len(self.head_channels)} head channels for {len(self.head_blocks)} head blocks")
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> TokenizerConfig:
+        """JSON text -> configuration; unknown keys are an error (TypeError)."""
+        values = json.loads(text)
+        tuples = {f.name for f in fields(cls) if "tuple" in str(f.type)}
+        return cls(**{k: tuple(v) if k in tuples else v for k, v in values.items()})

@@ -1,0 +1,44 @@
+"""Errors above the file format: pictures, outputs, data, models and devices.
+
+The codes are part of the command line's interface: none is ever reused. 2 is click's own, for usage.
+"""
+
+from __future__ import annotations
+
+from bitstream.errors import T1DError
+
+
+class BadPicture(T1DError):
+    """The input is not a picture that can be read."""
+
+    exit_code = 3
+
+
+class OutputExists(T1DError):
+    """The output file is there already and `--force` was not given."""
+
+    exit_code = 4
+
+
+class MissingData(T1DError):
+    """A data set or file that a command needs is not there."""
+
+    exit_code = 5
+
+
+class UnknownModel(T1DError):
+    """No model card has this id or name."""
+
+    exit_code = 20
+
+
+class WrongWeights(T1DError):
+    """The weight file is not the one that a card or a t1d file names."""
+
+    exit_code = 21
+
+
+class DeviceUnavailable(T1DError):
+    """The device that was asked for is not in this machine."""
+
+    exit_code = 22

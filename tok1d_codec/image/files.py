@@ -1,0 +1,110 @@
+"""Names <-> bytes, with `-` for stdin and stdout. An output appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from bitstream.errors import LimitExceeded
+from tok1d_codec.errors import MissingData, OutputExists
+
+STREAM = "-"
+MAX_FILE_BYTES = 2**30  # far above any t1d file within the limits; ends a stream that has no end
+
+
+def open_input(source: str | os.PathLike) -> BinaryIO:
+    """The name of a file, or `-` -> an open, seekable binary file.
+
+    Raises:
+        MissingData: no such file.
+        LimitExceeded: stdin holds more than MAX_FILE_BYTES.
+        OSError: it may not be read.
+    """
+    if str(source) == STREAM:
+        return BytesIO(_read_all(sys.stdin.buffer, "standard input"))
+    try:
+        return open(source, "rb")
+    except FileNotFoundError:
+        raise MissingData(f"no file {str(source)!r}; give the name of a file, or - for stdin") from None
+
+
+def read_bytes(source: str | os.PathLike) -> bytes:
+    """The name of a file, or `-` -> its bytes, at most MAX_FILE_BYTES. Raises as `open_input`."""
+    with open_input(source) as file:
+        return _read_all(file, repr(str(source)))
+
+
+def check_output(target: str | os.PathLike, force: bool = False) -> None:
+    """Refuse a target that could not be written, before any work is spent on it.
+
+    Raises:
+        OutputExists: there is a file and `force` is False, or there is a folder.
+        MissingData: the folder it should go into does not exist.
+    """
+    if str(target) == STREAM:
+        return
+    path = Path(target)
+    if path.is_dir():
+        raise OutputExists(f"{str(target)!r} is a folder; give the name of a file in it")
+    if path.is_file() and not force:
+        raise _exists(path)
+    if not path.parent.is_dir():
+        raise MissingData(f"no folder {str(path.parent)!r} to write to; make it first")
+
+
+def atomic_write(target: str | os.PathLike, data: bytes, force: bool = False) -> None:
+    """Bytes -> a file, or stdout for `-`.
+
+    The bytes go to a temporary file in the same folder, to the disk, and only then to the name, so that
+    nobody ever sees half a file; after an error the folder is as it was before.
+
+    Raises:
+        OutputExists, MissingData: as `check_output`, also when the file came up in the meantime.
+        OSError: the disk is full, the folder is read-only and the like.
+    """
+    if str(target) == STREAM:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    check_output(target, force)
+    path = Path(os.path.realpath(target))  # the file a link points to is written, not the link
+    if path.exists() and not path.is_file():  # a device or a pipe: replacing it would destroy it
+        path.write_bytes(data)
+        return
+    temporary = path.with_name(f".t1d-{secrets.token_hex(6)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        _publish(temporary, path, force)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _publish(temporary: Path, path: Path, force: bool) -> None:
+    """Give a finished file its name. Raises OutputExists if the name is taken and `force` is False."""
+    if not force:
+        try:
+            os.link(temporary, path)  # unlike a rename, it never replaces a file
+            return
+        except FileExistsError:
+            raise _exists(path) from None
+        except OSError:  # a file system without hard links
+            check_output(path)
+    os.replace(temporary, path)
+
+
+def _exists(path: Path) -> OutputExists:
+    return OutputExists(f"{str(path)!r} exists; give another name, or --force to overwrite it")
+
+
+def _read_all(file: BinaryIO, name: str) -> bytes:
+    data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise LimitExceeded(f"{name} holds more than {MAX_FILE_BYTES} bytes; give a smaller file")
+    return data

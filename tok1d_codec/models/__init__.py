@@ -1,0 +1,1 @@
+"""The models that files name: cards, weight files."""

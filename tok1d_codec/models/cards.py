@@ -1,0 +1,61 @@
+"""Model cards: all that a file's model id stands for. Append only: an id is never reused or changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import UnknownModel
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """One model, for ever.
+
+    Level i of its tokens has one token for `strides[i]` x `strides[i]` patches of `patch` pixels, out
+    of `codebook_sizes[i]`.
+    """
+
+    id: int
+    name: str
+    family: str
+    file: str  # in this folder
+    sha256: str
+    patch: int
+    strides: tuple[int, ...]
+    codebook_sizes: tuple[int, ...]
+    licence: str
+    trained: str
+
+    @property
+    def levels(self) -> int:
+        return len(self.strides)
+
+    @property
+    def seed(self) -> bytes:
+        """The 32 bytes that tie a file's checksum to these weights; the first is the file's weights tag."""
+        return bytes.fromhex(self.sha256)
+
+    def token_shapes(self, height: int, width: int, levels: int | None = None) -> list[tuple[int, int]]:
+        """Picture size in pixels -> (rows, cols) of the first `levels` levels (all, if None)."""
+        sides = [self.patch * stride for stride in self.strides[:levels]]
+        return [(-(-height // side), -(-width // side)) for side in sides]
+
+
+CARDS: tuple[ModelCard, ...] = ()
+
+
+def card_by_name(name: str) -> ModelCard:
+    """Raises: UnknownModel."""
+    return _find(name, {card.name: card for card in CARDS}, "model")
+
+
+def card_by_id(model_id: int) -> ModelCard:
+    """Raises: UnknownModel."""
+    return _find(model_id, {card.id: card for card in CARDS}, "model id")
+
+
+def _find(key: int | str, cards: dict, what: str) -> ModelCard:
+    if key not in cards:
+        known = ", ".join(str(k) for k in cards)
+        raise UnknownModel(f"unknown {what} {key} (known: {known}); update t1d")
+    return cards[key]

@@ -1,0 +1,83 @@
+"""Weight files -> models. Only `load_model` and `Model` need torch, and import it when they run."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import safe_open
+
+from ..errors import MissingData, WrongWeights
+from ..prior.static import StaticTables
+from .cards import ModelCard, card_by_name
+
+if TYPE_CHECKING:
+    from ..tokenizer.base import Tokenizer
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model: what its files say of it, its networks, and the counts for the range coder."""
+
+    card: ModelCard
+    tokenizer: Tokenizer
+    tables: StaticTables
+
+
+@cache
+def weight_path(card: ModelCard) -> Path:
+    """Card -> its weight file, once its sha256 has been checked.
+
+    Raises:
+        MissingData: the file is not there. WrongWeights: it is not the file that the card names.
+    """
+    path = FOLDER / card.file
+    if not path.is_file():
+        raise MissingData(f"no weights for model {card.name}: {card.file} is not installed; reinstall t1d")
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != card.sha256:
+        raise WrongWeights(
+            f"{card.file} has sha256 {found[:12]}..., model {card.name} needs {card.sha256[:12]}...; reinstall t1d"
+        )
+    return path
+
+
+def load_tables(card: ModelCard) -> StaticTables:
+    """Card -> the static tables of its levels (numpy only)."""
+    with safe_open(weight_path(card), framework="np") as file:
+        return StaticTables([file.get_tensor(f"tables.{level}") for level in range(card.levels)])
+
+
+def load_model(name: str = "t1d", device: str = "auto") -> Model:
+    """Name and device ("auto", "cpu", "cuda", "mps") -> model in float32, ready to run.
+
+    Raises:
+        UnknownModel, MissingData, WrongWeights, DeviceUnavailable.
+    """
+    from ..device import pick_device
+
+    card = card_by_name(name)
+    return Model(card, _load_tokenizer(weight_path(card)).to(pick_device(device)), load_tables(card))
+
+
+def _load_tokenizer(path: Path) -> Tokenizer:
+    """Safetensors file -> tokenizer; its networks are made without weights first, so none is set twice."""
+    import torch
+
+    from ..config import TokenizerConfig
+    from ..tokenizer.t1d import T1DTokenizer
+
+    with safe_open(path, framework="pt") as file:
+        config = TokenizerConfig.from_json(file.metadata()["config"])
+        weights = {k: file.get_tensor(k).float() for k in file.keys() if not k.startswith("tables.")}
+    with torch.device("meta"):
+        tokenizer = T1DTokenizer(config)
+    tokenizer.load_state_dict(weights, assign=True)
+    tokenizer.decoder.head.to(memory_format=torch.channels_last)
+    return tokenizer.eval().requires_grad_(False)

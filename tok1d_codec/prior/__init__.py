@@ -1,0 +1,1 @@
+"""What the range coder knows of a token before it is read."""

@@ -1,0 +1,1 @@
+"""Images <-> token indices: one interface, several families."""

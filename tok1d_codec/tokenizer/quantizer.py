@@ -1,0 +1,140 @@
+"""Residual vector quantizer: a map of latents <-> one map of indices for each level."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+DECAY = 0.99  # of the running code statistics, per training step
+DEAD = 0.02  # a code used less often than this share of the average is re-seeded
+
+
+class ResidualVQ(nn.Module):
+    """Levels of codebooks, each coding what the levels before it left over.
+
+    A level of stride s codes the mean of the remainder over s x s cells, so that the first level can
+    be cheaper than one token a patch. Codebooks follow their cells by exponential moving averages.
+
+    Source: van den Oord et al., "Neural Discrete Representation Learning", arXiv:1711.00937, appendix
+    A.1 (EMA codebooks); Zeghidour et al., "SoundStream", arXiv:2107.03312, section III-C (residual
+    levels, random depth); Tian et al., "VAR", arXiv:2404.02905 (coarser maps first).
+    """
+
+    def __init__(self, dim: int, codebook_sizes: tuple[int, ...], strides: tuple[int, ...]) -> None:
+        super().__init__()
+        self.dim, self.codebook_sizes, self.strides = dim, codebook_sizes, strides
+        for i, size in enumerate(codebook_sizes):
+            self.register_buffer(f"codebook{i}", torch.zeros(size, dim))
+            self.register_buffer(f"ema_count{i}", torch.zeros(size), persistent=False)
+            self.register_buffer(f"ema_sum{i}", torch.zeros(size, dim), persistent=False)
+
+    def codebook(self, level: int) -> Tensor:
+        return getattr(self, f"codebook{level}")
+
+    def encode(self, z: Tensor, levels: int | None = None) -> list[Tensor]:
+        """(B, D, h, w) float32 latents -> per level (B, h', w') int64 indices, h' = ceil(h / stride)."""
+        indices, rest = [], z.float()
+        for level in range(len(self.strides) if levels is None else levels):
+            indices.append(self._nearest(level, self._pool(level, rest)))
+            rest = rest - self.look_up(level, indices[-1], z.shape[-2:])
+        return indices
+
+    def decode(self, indices: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Indices of the first levels -> (B, D, h, w) float32, the sum of their code vectors."""
+        return sum(self.look_up(level, index, size) for level, index in enumerate(indices))
+
+    def look_up(self, level: int, index: Tensor, size: tuple[int, int]) -> Tensor:
+        """(B, h', w') int64 -> code vectors (B, D, h, w), repeated over the cells of the stride."""
+        codes = F.embedding(index, self.codebook(level)).permute(0, 3, 1, 2)
+        if self.strides[level] > 1:
+            codes = F.interpolate(codes, scale_factor=self.strides[level], mode="nearest")
+        return codes[:, :, : size[0], : size[1]]
+
+    def _pool(self, level: int, x: Tensor) -> Tensor:
+        s = self.strides[level]
+        return F.avg_pool2d(x, s, ceil_mode=True) if s > 1 else x
+
+    def _nearest(self, level: int, x: Tensor) -> Tensor:
+        b, d, h, w = x.shape
+        flat = x.permute(0, 2, 3, 1).reshape(-1, d)
+        book = self.codebook(level)
+        best = [  # |x|^2 is the same for every code; rows in chunks bound the memory
+            torch.addmm(book.square().sum(1), rows, book.t(), alpha=-2).argmin(1) for rows in flat.split(8192)
+        ]
+        return torch.cat(best).view(b, h, w)
+
+    def forward(self, z: Tensor, depth: Tensor, update: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Quantize for training.
+
+        Args:
+            z: (B, D, h, w) latents, float32.
+            depth: (B, 1, h, w) int64, how many levels each cell keeps (1 to the number of levels).
+            update: move the codebooks towards the latents.
+
+        Returns:
+            straight-through latents (B, D, h, w), commitment loss (scalar), indices of every level.
+        """
+        total, kept, indices = torch.zeros_like(z), torch.zeros_like(z), []
+        commitment = z.new_zeros(())
+        for level in range(len(self.strides)):
+            rest = self._pool(level, z.detach() - total)
+            index = self._nearest(level, rest)
+            if update:
+                self._follow(level, rest, index)
+            total = total + self.look_up(level, index, z.shape[-2:])
+            kept = torch.where(depth > level, total, kept)
+            commitment = commitment + F.mse_loss(z, total)
+            indices.append(index)
+        return z + (kept - z).detach(), commitment / len(self.strides), indices
+
+    def statistics(self) -> dict[str, Tensor]:
+        """What the moving averages remember: training goes on from it, a shipped model leaves it out."""
+        return {name: value for name, value in self.named_buffers() if name.startswith("ema_")}
+
+    def load_statistics(self, statistics: dict[str, Tensor]) -> None:
+        for name, value in statistics.items():
+            self.get_buffer(name).copy_(value)
+
+    @torch.no_grad()
+    def _follow(self, level: int, rest: Tensor, index: Tensor) -> None:
+        book, size = self.codebook(level), self.codebook_sizes[level]
+        count, total = getattr(self, f"ema_count{level}"), getattr(self, f"ema_sum{level}")
+        flat = rest.permute(0, 2, 3, 1).reshape(-1, self.dim)
+        hits = torch.bincount(index.flatten(), minlength=size).to(flat.dtype)
+        sums = torch.zeros_like(total).index_add_(0, index.flatten(), flat)
+        if torch.distributed.is_initialized():  # every process moves its copy in the same way
+            torch.distributed.all_reduce(hits)
+            torch.distributed.all_reduce(sums)
+        count.mul_(DECAY).add_(hits, alpha=1 - DECAY)
+        total.mul_(DECAY).add_(sums, alpha=1 - DECAY)
+        book.copy_(total / count.clamp_min(1e-6)[:, None])
+        dead = count < DEAD * count.sum() / size
+        if dead.any():
+            fresh = flat[torch.randint(len(flat), (int(dead.sum()),))]
+            if torch.distributed.is_initialized():
+                torch.distributed.broadcast(fresh, 0)
+            average = count.sum() / size
+            book[dead], count[dead], total[dead] = fresh, average, fresh * average
+
+    @torch.no_grad()
+    def start_from(self, z: Tensor, iterations: int = 10) -> None:
+        """k-means on sample latents (B, D, h, w) as the first codebooks, level by level."""
+        rest = z.float()
+        for level, size in enumerate(self.codebook_sizes):
+            pooled = self._pool(level, rest)
+            flat = pooled.permute(0, 2, 3, 1).reshape(-1, self.dim)
+            if len(flat) < size:
+                raise ValueError(f"{len(flat)} latents cannot start a codebook of {size}; give more pictures")
+            book = self.codebook(level)
+            book.copy_(flat[torch.randperm(len(flat))[:size]])
+            for _ in range(iterations):
+                index = self._nearest(level, pooled).flatten()
+                hits = torch.bincount(index, minlength=size)
+                sums = torch.zeros_like(book).index_add_(0, index, flat)
+                empty = hits == 0
+                book.copy_(sums / hits.clamp_min(1)[:, None])
+                book[empty] = flat[torch.randint(len(flat), (int(empty.sum()),))]
+            getattr(self, f"ema_count{level}").fill_(1.0)
+            getattr(self, f"ema_sum{level}").copy_(book)
+            rest = rest - self.look_up(level, self._nearest(level, pooled), z.shape[-2:])

@@ -1,0 +1,183 @@
+"""The `t1d` family: ViT over patches, residual VQ, ViT and an upsampling convolutional head."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..config import TokenizerConfig
+from ..nn.blocks import ResidualBlock, TransformerBlock, Upsample, zero_init
+from .base import Tokenizer
+from .quantizer import ResidualVQ
+
+THUMB = 4  # the smooth base holds THUMB x THUMB colours a patch
+LATENT_SCALE = 1 / 8  # brings the PCA coefficients of pixels in [-1, 1] to the order of 1
+TILE = 32  # patches; the pixel head runs over squares of this side on large pictures
+HALO = 6  # patches around a tile; more than the pixel head can see
+STRIP = 64  # rows of patches that are embedded at once
+
+
+class Encoder(nn.Module):
+    """Patches -> latents: their PCA coefficients, corrected by a transformer."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.patch, self.code_dim = config.patch, config.code_dim
+        self.register_buffer("mean", torch.zeros(3 * config.patch**2))
+        self.register_buffer("basis", torch.zeros(3 * config.patch**2, config.components))
+        self.embed = nn.Linear(config.components, config.width)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(config.width, config.heads, config.radius) for _ in range(config.encoder_layers)
+        )
+        self.norm = nn.LayerNorm(config.width)
+        self.out = nn.Linear(config.width, config.code_dim)
+        zero_init(self.out)
+
+    def coefficients(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1], sides multiples of the patch -> (B, h, w, components)."""
+        patches = F.pixel_unshuffle(images, self.patch).permute(0, 2, 3, 1)  # (B, h, w, 3 * patch^2)
+        return (patches - self.mean) @ self.basis * LATENT_SCALE
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        """(B, h, w, components) -> latents (B, code_dim, h, w), float32."""
+        x = self.embed(coefficients)
+        for block in self.blocks:
+            x = block(x)
+        z = coefficients[..., : self.code_dim].float() + self.out(self.norm(x)).float()
+        return z.permute(0, 3, 1, 2)
+
+
+class Decoder(nn.Module):
+    """Quantized latents -> features of each patch and its PCA coefficients -> pixels."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.patch, self.levels = config.patch, len(config.strides)
+        self.embed = nn.Linear(config.code_dim, config.width)
+        self.depth = nn.Embedding(self.levels + 1, config.width)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(config.width, config.heads, config.radius) for _ in range(config.decoder_layers)
+        )
+        self.norm = nn.LayerNorm(config.width)
+        self.coefficient_head = nn.Linear(config.width, config.components)
+        zero_init(self.coefficient_head)
+        nn.init.zeros_(self.depth.weight)
+        # coefficients -> the mean colours of THUMB x THUMB areas of the patch; set from the PCA basis
+        self.thumb = nn.Linear(config.components, 3 * THUMB**2)
+        self.head = PixelHead(config)
+
+    def features(self, z: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (B, D, h, w), levels in use (B, 1, h, w) -> tokens (B, h, w, C), coefficients (B, h, w, K)."""
+        z = z.permute(0, 2, 3, 1)
+        x = self.embed(z) + self.depth(depth[:, 0])
+        for block in self.blocks:
+            x = block(x)
+        x = self.norm(x)
+        coefficients = self.coefficient_head(x).float()
+        coefficients = coefficients + F.pad(z.float(), (0, coefficients.shape[-1] - z.shape[-1]))
+        return x, coefficients
+
+    def pixels(self, x: Tensor, coefficients: Tensor) -> Tensor:
+        """Tokens and coefficients -> (B, 3, H, W), about [-1, 1], in one piece."""
+        thumb = F.pixel_shuffle(self.thumb(coefficients).permute(0, 3, 1, 2), THUMB)
+        base = F.interpolate(
+            thumb.float(), scale_factor=self.patch // THUMB, mode="bilinear", align_corners=False
+        )
+        return base + self.head(x.permute(0, 3, 1, 2)).float()
+
+    def pixels_tiled(self, x: Tensor, coefficients: Tensor, tile: int = TILE) -> Tensor:
+        """The same picture from tiles that overlap by more than the head sees: bounded memory, no seam."""
+        b, h, w, _ = x.shape
+        p = self.patch
+        out = x.new_empty((b, 3, h * p, w * p))
+        for top in range(0, h, tile):
+            for left in range(0, w, tile):
+                y0, x0 = max(top - HALO, 0), max(left - HALO, 0)
+                y1, x1 = min(top + tile + HALO, h), min(left + tile + HALO, w)
+                part = self.pixels(x[:, y0:y1, x0:x1], coefficients[:, y0:y1, x0:x1])
+                bottom, right = min(top + tile, h), min(left + tile, w)
+                out[:, :, top * p : bottom * p, left * p : right * p] = part[
+                    :, :, (top - y0) * p : (bottom - y0) * p, (left - x0) * p : (right - x0) * p
+                ]
+        return out
+
+
+class PixelHead(nn.Module):
+    """Tokens (B, C, h, w) -> detail (B, 3, patch * h, patch * w): convolutions between doublings."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        stages, channels = [], config.width
+        for wide, blocks in zip(config.head_channels, config.head_blocks):
+            stages += [Upsample(channels, wide), *(ResidualBlock(wide) for _ in range(blocks))]
+            channels = wide
+        self.stages = nn.Sequential(*stages)
+        self.scale = config.patch // 2 ** len(config.head_channels)  # what the last shuffle still owes
+        self.out = nn.Conv2d(channels, 3 * self.scale**2, 3, padding=1)
+        zero_init(self.out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stages(x.contiguous(memory_format=torch.channels_last))
+        return F.pixel_shuffle(self.out(F.silu(x)), self.scale)
+
+
+class T1DTokenizer(Tokenizer):
+    """Any picture <-> levels of indices; see `TokenizerConfig` for the sizes.
+
+    Source: Yu et al., "Vector-quantized Image Modeling with Improved VQGAN", arXiv:2110.04627 (ViT-VQ).
+    Differs: attention to a neighbourhood instead of the whole square, residual levels, the transformer
+    adds to a PCA transform coder, pixels come from an upsampling convolutional head.
+    """
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.codebook_sizes = config.codebook_sizes
+        self.encoder = Encoder(config)
+        self.quantizer = ResidualVQ(config.code_dim, config.codebook_sizes, config.strides)
+        self.decoder = Decoder(config)
+
+    @torch.inference_mode()
+    def encode(self, images: Tensor, levels: int | None = None) -> list[Tensor]:
+        """(B, 3, H, W) in [0, 1], any size -> indices of the first levels, [(B, rows, cols) int64, ...]."""
+        images = pad_to_patches(images, self.config.patch)
+        strips = images.split(STRIP * self.config.patch, dim=2)
+        coefficients = torch.cat([self.encoder.coefficients(s * 2 - 1) for s in strips], dim=1)
+        return self.quantizer.encode(self.encoder(coefficients), levels)
+
+    @torch.inference_mode()
+    def decode(self, indices: list[Tensor], height: int, width: int) -> Tensor:
+        """Indices of a prefix of the levels -> (B, 3, height, width) in [0, 1]."""
+        p = self.config.patch
+        grid = (-(-height // p), -(-width // p))
+        z = self.quantizer.decode(indices, grid)
+        depth = torch.full((z.shape[0], 1, *grid), len(indices), device=z.device)
+        out = self.decoder.pixels_tiled(*self.decoder.features(z, depth))
+        return out[:, :, :height, :width].add_(1).mul_(0.5).clamp_(0, 1)
+
+    @torch.no_grad()
+    def start_from_pca(self, images: Tensor) -> None:
+        """Make the network a PCA transform coder of the sample `images` (B, 3, H, W) in [-1, 1].
+
+        The encoder's latents become the first principal components of the patches, the decoder's base
+        the smooth picture that they give; everything else adds nothing yet.
+        """
+        p, k = self.config.patch, self.config.components
+        patches = F.pixel_unshuffle(images, p).permute(0, 2, 3, 1).reshape(-1, 3 * p * p)
+        mean = patches.mean(0)
+        centred = patches - mean
+        _, vectors = torch.linalg.eigh(centred.t() @ centred)  # ascending eigenvalues
+        basis = vectors.flip(1)[:, :k].contiguous()
+        self.encoder.mean.copy_(mean)
+        self.encoder.basis.copy_(basis)
+        areas = basis.t().reshape(k, 3, THUMB, p // THUMB, THUMB, p // THUMB).mean((3, 5)).reshape(k, -1)
+        self.decoder.thumb.weight.copy_(areas.t() / LATENT_SCALE)
+        self.decoder.thumb.bias.copy_(mean.reshape(3, THUMB, p // THUMB, THUMB, p // THUMB).mean((2, 4)).flatten())
+        self.quantizer.start_from(self.encoder(self.encoder.coefficients(images)))
+
+
+def pad_to_patches(images: Tensor, patch: int) -> Tensor:
+    """(B, 3, H, W) -> right and bottom sides padded to multiples of `patch` by repeating the edge."""
+    h, w = images.shape[-2:]
+    return F.pad(images, (0, -w % patch, 0, -h % patch), mode="replicate")

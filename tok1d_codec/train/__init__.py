@@ -1,0 +1,1 @@
+"""Training: presets, losses, one loop, run folders, export."""

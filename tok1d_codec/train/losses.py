@@ -1,0 +1,113 @@
+"""What training asks of a reconstruction, as a gradient on its pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..nn.discriminator import PatchDiscriminator, hinge_loss
+from ..nn.lpips import LPIPS
+from .presets import TrainConfig
+
+
+class PixelLosses(nn.Module):
+    """Squared error, LPIPS of one or two networks and, later, a patch discriminator.
+
+    The perceptual terms see a random window of the picture or the whole picture at half size: a quarter
+    of the work, the same expectation, two scales.
+    """
+
+    def __init__(self, config: TrainConfig, alex: Path, vgg: Path | None, compile_distance: bool) -> None:
+        super().__init__()
+        self.config = config
+        self.nets = nn.ModuleList([LPIPS("alex", weights=alex)])
+        self.weights = [config.alex_weight]
+        if vgg is not None and config.vgg_weight:
+            self.nets.append(LPIPS("vgg", weights=vgg))
+            self.weights.append(config.vgg_weight)
+        self.to(memory_format=torch.channels_last)
+        # normalising wide feature maps is bound by memory: fused, VGG costs a third of the time
+        self.distance = torch.compile(_distance, dynamic=False) if compile_distance else _distance
+        self.discriminator = PatchDiscriminator()
+        self.optimizer = torch.optim.Adam(self.discriminator.parameters(), 2e-4, betas=(0.5, 0.9))
+
+    def gradient(
+        self, restored: Tensor, images: Tensor, rng: torch.Generator, adversarial: bool, autocast: torch.autocast
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Reconstructions and originals (B, 3, H, W) in [-1, 1] -> d loss / d restored and the parts' values.
+
+        The adversarial part is scaled so that its gradient has a fixed share of the others' length; as
+        both gradients end at the pixels, this costs no second pass through the decoder.
+        """
+        restored = restored.detach().requires_grad_()
+        squared = F.mse_loss(restored, images)
+        total, parts = self.config.squared_weight * squared, {"mse": squared.item()}
+        seen, real = self._view(restored, images, rng)
+        with autocast:
+            for net, weight, name in zip(self.nets, self.weights, ("alex", "vgg")):
+                share = slice(None) if name == "alex" else slice(0, -(-len(seen) // 2))  # VGG is ten times dearer
+                with torch.no_grad():
+                    target = _taps(net, real[share])
+                value = sum(
+                    self.distance(a, b, net.get_submodule(f"lin{i}").weight)
+                    for i, (a, b) in enumerate(zip(_taps(net, seen[share]), target))
+                )
+                total = total + weight * value
+                parts[name] = value.item()
+        (gradient,) = torch.autograd.grad(total, restored, retain_graph=adversarial)
+        if adversarial:
+            with autocast:
+                score = -self.discriminator(seen).float().mean()
+            (push,) = torch.autograd.grad(score, restored)
+            gradient = gradient + push * (self.config.adversarial_weight * gradient.norm() / (push.norm() + 1e-12))
+            with autocast:
+                loss = hinge_loss(self.discriminator(real).float(), self.discriminator(seen.detach()).float())
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            average_gradients(self.discriminator)
+            self.optimizer.step()
+            parts["discriminator"] = loss.item()
+        return gradient, parts
+
+    def _view(self, restored: Tensor, images: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Both pictures -> the same view of both: half size (4 of 10 steps) or a random window."""
+        if torch.rand((), generator=rng) < 0.4:
+            return F.avg_pool2d(restored, 2), F.avg_pool2d(images, 2)
+        side = self.config.window
+        top, left = (int(torch.randint(s - side + 1, (), generator=rng)) for s in images.shape[-2:])
+        window = (..., slice(top, top + side), slice(left, left + side))
+        return restored[window], images[window]
+
+
+def _taps(net: LPIPS, x: Tensor) -> list[Tensor]:
+    """Pictures -> the feature maps that LPIPS compares, not yet normalised."""
+    x, found = (x - net.shift) / net.scale, []
+    x = x.contiguous(memory_format=torch.channels_last)
+    for number, layer in enumerate(net.backbone):
+        x = layer(x)
+        if number in net.taps:
+            found.append(x)
+    return found
+
+
+def _distance(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
+    """Feature maps (B, C, h, w) of two pictures -> their LPIPS term, mean over the batch."""
+    a, b = a.float(), b.float()
+    a = a * a.square().sum(1, keepdim=True).clamp_min(1e-12).rsqrt()
+    b = b * b.square().sum(1, keepdim=True).clamp_min(1e-12).rsqrt()
+    return ((a - b).square() * weight).sum(1).mean()
+
+
+def average_gradients(module: nn.Module) -> None:
+    """Replace each gradient by its mean over the processes; nothing to do in a single process."""
+    if not torch.distributed.is_initialized():
+        return
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in gradients])
+    torch.distributed.all_reduce(flat)
+    flat /= torch.distributed.get_world_size()
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients])):
+        gradient.copy_(mean.view_as(gradient))

@@ -1,0 +1,65 @@
+"""A training run's folder: checkpoints that a killed run resumes from, the log, the exported model."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+
+class RunFolder:
+    """Names and atomic writing of what a run leaves behind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+        self.checkpoint = path / "checkpoint.pt"
+        self.log_file = path / "log.jsonl"
+        self.model_file = path / "model.safetensors"
+
+    def save(self, state: dict) -> None:
+        """State -> checkpoint; a kill at any moment leaves the old one or the new one."""
+        partial = self.checkpoint.with_suffix(".partial")
+        torch.save(state, partial)
+        os.replace(partial, self.checkpoint)
+
+    def load(self) -> dict:
+        return torch.load(self.checkpoint, weights_only=True)
+
+    def log(self, record: dict) -> None:
+        """One JSON line."""
+        with open(self.log_file, "a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def records(self) -> list[dict]:
+        if not self.log_file.exists():
+            return []
+        return [json.loads(line) for line in self.log_file.read_text().splitlines()]
+
+
+class Ema:
+    """Exponential moving average of a module's parameters; buffers are copied as they are."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay, self.steps = decay, 0
+        self.average = {k: v.detach().clone() for k, v in module.state_dict().items()}
+        self._parameters = {k for k, _ in module.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        self.steps += 1
+        decay = min(self.decay, self.steps / (self.steps + 10))  # forgets the start quickly
+        state = module.state_dict()
+        names = [k for k in state if k in self._parameters]
+        torch._foreach_lerp_([self.average[k] for k in names], [state[k] for k in names], 1 - decay)
+        for name in state.keys() - self._parameters:
+            self.average[name].copy_(state[name])
+
+    def state_dict(self) -> dict:
+        return {"steps": self.steps, "average": self.average}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.steps, self.average = state["steps"], state["average"]
