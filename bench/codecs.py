@@ -146,11 +146,10 @@ _FORMATS = {
 }
 # Full size at the last of these takes 0.3 to 0.8 bpp, far above what t1d is made for.
 _QUALITIES = {"jpeg": (1, 5, 10, 20), "webp": (0, 5, 20, 50), "avif": (1, 10, 20, 35)}
-CODECS = ("t1d", *_FORMATS)
 
 
 def open_codec(name: str, model_name: str = "t1d", device: str = "auto") -> Codec:
-    """Name, one of CODECS -> codec; the other arguments are for t1d alone and as `load_model` takes them."""
+    """Name, one of `bench.CODECS` -> codec; model_name and device are t1d's, as `load_model` takes them."""
     if name == "t1d":
         from tok1d_codec.models.store import load_model
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
+from tok1d_codec.data.shards import SUFFIXES
 from tok1d_codec.errors import MissingData
 
 DATA_VARIABLE = "T1D_DATA_DIR"
@@ -19,7 +20,6 @@ KODAK_MAX_BYTES = 2**20  # the largest of the 24 has 822,712
 DOWNLOAD_SECONDS = 30
 # The colour photographs that the scikit-image package itself carries: nothing is downloaded.
 SKIMAGE_FILES = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
-SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif"))
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,9 @@ def open_dataset(name: str | Path, data_dir: str | Path | None = None) -> Datase
     files = tuple(sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and f.is_file()))
     if not files:
         raise MissingData(f"no pictures in {folder}: files with {', '.join(sorted(SUFFIXES))} are read")
-    return Dataset(folder.resolve().name, files)
+    label = folder.resolve().name
+    taken = label.lower().startswith(("kodak", "skimage"))  # names of the known sets' results
+    return Dataset(f"dir-{label}" if taken else label, files)
 
 
 def kodak_sums() -> dict[str, str]:

@@ -55,11 +55,6 @@ def psnr_rgb(original: np.ndarray, reconstruction: np.ndarray) -> float:
     return 10 * math.log10(PEAK**2 / error) if error else math.inf
 
 
-def lpips_alex(original: np.ndarray, reconstruction: np.ndarray) -> float:
-    """One pair of pictures -> `Reference.lpips_alex`."""
-    return Reference(original).lpips_alex(reconstruction)
-
-
 def ms_ssim_rgb(original: np.ndarray, reconstruction: np.ndarray) -> float:
     """-> MS-SSIM, at most 1: computed in each of R, G and B, then averaged.
 
@@ -72,18 +67,11 @@ def ms_ssim_rgb(original: np.ndarray, reconstruction: np.ndarray) -> float:
         is under 11, one scale, its window cut to the picture. Such values do not compare with the usual ones.
     """
     _check(original, reconstruction)
-    x, y = _planes(original), _planes(reconstruction)
     weights = np.array(SCALE_WEIGHTS[:_scales(min(original.shape[:2]))])
     if len(weights) < len(SCALE_WEIGHTS):  # all five stay as published, though their sum is 1.0001
         weights /= weights.sum()
-    product = torch.ones(3, dtype=torch.float64)
-    for number, weight in enumerate(weights, start=1):
-        similarity, contrast = _ssim(x, y)
-        last = number == len(weights)
-        product *= (similarity if last else contrast).clamp(min=0) ** weight
-        if not last:
-            x, y = (F.avg_pool2d(plane, 2, ceil_mode=True) for plane in (x, y))
-    return product.mean().item()
+    channels = (_ms_ssim(original[..., c], reconstruction[..., c], weights.tolist()) for c in range(3))
+    return sum(channels) / 3
 
 
 def border_ratio(reconstruction: np.ndarray, patch: int = 32) -> float:
@@ -116,9 +104,17 @@ def _check(original: np.ndarray, reconstruction: np.ndarray) -> None:
         raise ValueError(f"a reconstruction of {reconstruction.shape} for an original of {original.shape}")
 
 
-def _planes(pixels: np.ndarray) -> Tensor:
-    """uint8 (H, W, 3) -> float64 (3, 1, H, W) in 0..255: each colour its own picture."""
-    return torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float64))[:, None]
+def _ms_ssim(original: np.ndarray, reconstruction: np.ndarray, weights: list[float]) -> float:
+    """One colour of two pictures, uint8 (H, W) -> MS-SSIM over as many scales as there are weights."""
+    x, y = (torch.from_numpy(plane.astype(np.float64))[None, None] for plane in (original, reconstruction))
+    product = 1.0
+    for number, weight in enumerate(weights, start=1):
+        similarity, contrast = _ssim(x, y)
+        last = number == len(weights)
+        product *= max(0.0, similarity if last else contrast) ** weight
+        if not last:
+            x, y = (F.avg_pool2d(plane, 2, ceil_mode=True) for plane in (x, y))
+    return product
 
 
 def _scales(side: int) -> int:
@@ -129,18 +125,18 @@ def _scales(side: int) -> int:
     return number
 
 
-def _ssim(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Planes (3, 1, H, W) -> mean SSIM and mean contrast-structure term, each (3,)."""
+def _ssim(x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Planes (1, 1, H, W) in 0..255 -> mean SSIM and mean contrast-structure term."""
     c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
     mean_x, mean_y, xx, yy, xy = (_blur(z) for z in (x, y, x * x, y * y, x * y))
     variance_x, variance_y, covariance = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
     contrast = (2 * covariance + c2) / (variance_x + variance_y + c2)
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    return (luminance * contrast).mean(dim=(1, 2, 3)), contrast.mean(dim=(1, 2, 3))
+    return (luminance * contrast).mean().item(), contrast.mean().item()
 
 
 def _blur(x: Tensor) -> Tensor:
-    """Planes (3, 1, H, W) -> (3, 1, H - 10, W - 10) under the Gaussian window."""
+    """Plane (1, 1, H, W) -> (1, 1, H - 10, W - 10) under the Gaussian window."""
     for axis in (2, 3):
         taps = _gaussian(min(WINDOW, x.shape[axis]))
         reach = x.shape[axis] - len(taps) + 1
@@ -162,6 +158,7 @@ def _alex() -> LPIPS:
 @torch.inference_mode()
 def _lpips_features(pixels: np.ndarray) -> list[Tensor]:
     height, width = pixels.shape[:2]
-    image = _planes(pixels)[:, 0][None].float() / 127.5 - 1  # (1, 3, H, W) in [-1, 1]
+    planes = torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32))
+    image = planes[None] / 127.5 - 1  # (1, 3, H, W) in [-1, 1]
     missing = (0, max(0, LPIPS_MIN_SIDE - width), 0, max(0, LPIPS_MIN_SIDE - height))
     return _alex().features(F.pad(image, missing, mode="replicate"))

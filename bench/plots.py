@@ -35,7 +35,7 @@ def _plot(records: Sequence[Record], metric: str, title: str, path: Path, with_p
     if with_published:
         for number, name in enumerate(published.KODAK):
             axes.plot(*published.points(name, metric), color=GREY, marker="v^<>spd"[number], markersize=4,
-                      linewidth=0.8, linestyle=":", label=f"{name} (published)", zorder=1)
+                      linewidth=0.8, linestyle=":", label=_published_label(name, metric), zorder=1)
     for record in records:
         codec, scale = record.meta["codec"], record.meta["scale"]
         whole = codec == "t1d" or scale == BEST  # the rest are single scales: faint dots under the curve
@@ -50,6 +50,12 @@ def _plot(records: Sequence[Record], metric: str, title: str, path: Path, with_p
         axes.legend(fontsize=8)
     figure.savefig(path, dpi=150, metadata={"Software": None})
     return path
+
+
+def _published_label(name: str, metric: str) -> str:
+    """Codec in `published.KODAK` + metric -> legend; marked where the figure may not compare with ours."""
+    same = metric != "lpips-alex" or name in published.LPIPS_WITH_ALEXNET
+    return f"{name} (published)" if same else f"{name} (published, net as in the paper)"
 
 
 def _label(codec: str) -> str:

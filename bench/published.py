@@ -1,10 +1,12 @@
 """Kodak figures that others published, for orientation in the plots: not measured here.
 
-Each point is (bpp, PSNR in dB, MS-SSIM, LPIPS), as the papers report them.
+Each point is (bpp, PSNR in dB, MS-SSIM, LPIPS), as the papers report them. Their LPIPS is known to be of
+AlexNet, as ours is, only for those in LPIPS_WITH_ALEXNET.
 """
 
 from __future__ import annotations
 
+LPIPS_WITH_ALEXNET = ("StableCodec",)
 FIGURES = ("bpp", "psnr-rgb", "ms-ssim-rgb", "lpips-alex")
 KODAK: dict[str, tuple[tuple[float, float, float, float], ...]] = {
     "VTM": ((.0205, 24.02, .785, .569), (.0340, 25.25, .833, .495), (.0680, 27.01, .886, .396)),

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from bench import plots, records, tables
-from bench.codecs import CODECS, Codec, open_codec
+from bench import CODECS, plots, records, tables
+from bench.codecs import Codec, open_codec
 from bench.datasets import Dataset, open_dataset
 from bench.metrics import Reference
 from bench.records import Record
@@ -39,7 +39,7 @@ def benchmark(dataset: str | Path = "kodak", data_dir: str | Path | None = None,
         dataset, data_dir: as `bench.datasets.open_dataset`.
         model_name: t1d's model.
         device: where t1d runs. Metrics are always computed on the CPU.
-        codecs: names out of `bench.codecs.CODECS`.
+        codecs: names out of `bench.CODECS`.
         limit: only the first so many pictures, in a folder of their own; None is all.
         command: what the user typed, to be kept with the results.
     Raises:

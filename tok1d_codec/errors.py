@@ -26,6 +26,12 @@ class MissingData(T1DError):
     exit_code = 5
 
 
+class TrainingFailed(T1DError):
+    """A training run diverged."""
+
+    exit_code = 6
+
+
 class UnknownModel(T1DError):
     """No model card has this id or name."""
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-from bench.codecs import CODECS, PillowCodec, Setting, T1dCodec, open_codec
+from bench import CODECS, codecs, plots
+from bench.codecs import PillowCodec, Setting, T1dCodec, open_codec
 from bitstream.container import unpack
 
 
@@ -45,6 +46,11 @@ def test_tiny_pictures_keep_a_side_of_one(name, shape):
     pixels = np.full((*shape, 3), 90, np.uint8)
     for point in PillowCodec(name, (50,)).points(pixels):
         assert point.reconstruction.shape == pixels.shape
+
+
+def test_one_list_of_names():
+    assert CODECS == ("t1d", *codecs._FORMATS) == ("t1d", *codecs._QUALITIES)
+    assert set(plots.COLOURS) == set(CODECS)
 
 
 def test_formats_are_what_they_say(photo):

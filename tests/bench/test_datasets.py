@@ -107,6 +107,11 @@ def test_folder_of_pictures(tmp_path):
     assert dataset.first(None) == dataset
 
 
+@pytest.mark.parametrize("name", ["kodak", "skimage", "kodak-first3", "Kodak"])
+def test_results_of_the_known_sets_are_not_overwritten_by_a_folder_named_so(tmp_path, name):
+    assert datasets.open_dataset(put(tmp_path / name, {"a.png": b"x"})).name == f"dir-{name}"
+
+
 def test_hash_follows_names_and_contents(tmp_path):
     one, same, other = (put(tmp_path / n, files) for n, files in (
         ("1", {"a.png": b"x"}), ("2", {"a.png": b"x"}), ("3", {"a.png": b"y"})))

@@ -1,13 +1,16 @@
-"""The baselines on Kodak: figures that were measured once, by other code."""
+"""Kodak: baselines as measured once by other code, and t1d as recorded with its results."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from bench.codecs import PillowCodec
+from bench.codecs import PillowCodec, open_codec
 from bench.datasets import open_dataset
+from bench.records import load
 from bench.run import evaluate
 
 pytestmark = [pytest.mark.slow,
@@ -25,3 +28,11 @@ def test_mean_over_the_24_pictures(name, quality, scale, bpp, psnr, lpips):
     assert curve.results["bpp"][0] == pytest.approx(bpp, abs=1e-4)
     assert curve.results["psnr-rgb"][0] == pytest.approx(psnr, abs=0.01)
     assert curve.results["lpips-alex"][0] == pytest.approx(lpips, abs=0.001)
+
+
+def test_the_bundled_model_gives_the_recorded_figures_again():
+    recorded = load(Path(__file__).parents[2] / "bench" / "results" / "kodak" / "t1d.json")
+    curve, = evaluate(open_codec("t1d"), open_dataset("kodak").first(3), {})
+    for key, tolerance in (("bpp", 1e-9), ("psnr-rgb", 0.02), ("lpips-alex", 0.002), ("border-ratio", 0.02)):
+        expected = [of_setting[:3] for of_setting in recorded.pictures[key]]
+        assert np.allclose(curve.pictures[key], expected, atol=tolerance), key

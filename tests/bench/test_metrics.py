@@ -94,7 +94,7 @@ def test_every_size_has_every_figure(shape):
 def test_lpips_of_8_bit_pictures(pair):
     """Expected value: the package lpips 0.1.4 on the same pixels / 127.5 - 1."""
     original = data.astronaut()[:256, :256]
-    assert metrics.lpips_alex(original, original[:, ::-1]) == pytest.approx(0.63055098, rel=1e-5)
+    assert metrics.Reference(original).lpips_alex(original[:, ::-1]) == pytest.approx(0.63055098, rel=1e-5)
 
 
 def test_border_ratio_finds_patches():

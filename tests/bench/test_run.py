@@ -85,6 +85,13 @@ def test_plots_are_pictures_with_and_without_published_points(folder, tmp_path):
     assert published.points("PerCo", "lpips-alex") == ([.0324], [.297])
 
 
+def test_published_lpips_of_an_unnamed_network_is_marked():
+    assert set(published.LPIPS_WITH_ALEXNET) <= set(published.KODAK)
+    assert plots._published_label("VTM", "lpips-alex") == "VTM (published, net as in the paper)"
+    assert plots._published_label("VTM", "psnr-rgb") == "VTM (published)"
+    assert plots._published_label("StableCodec", "lpips-alex") == "StableCodec (published)"
+
+
 def test_tables_line_up():
     text = tables._table(("codec", "bpp"), [("t1d", "0.0100"), ("webp", "-")])
     assert text.splitlines() == ["| codec | bpp    |",

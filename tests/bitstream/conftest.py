@@ -40,9 +40,31 @@ class ToyModel:
         return spread(2**16 // (1 + (code - peak) ** 2) + 1)
 
 
+@dataclass
+class Fixed:
+    """One level, the same counts for every token, all tokens in one group."""
+
+    frequencies: tuple[int, ...]
+
+    @property
+    def codebook_sizes(self):
+        return (len(self.frequencies),)
+
+    def groups(self, shapes):
+        return [Group(level, np.arange(rows * cols)) for level, (rows, cols) in enumerate(shapes)]
+
+    def counts(self, known, group):
+        return np.array(self.frequencies) - 1
+
+
 @pytest.fixture
 def toy():
     return ToyModel
+
+
+@pytest.fixture
+def fixed():
+    return Fixed
 
 
 @pytest.fixture

@@ -55,3 +55,13 @@ def test_the_exit_codes_are_those_of_the_classes():
     ours = {(name, code) for name, code in named if hasattr(errors, name)}
     classes = {errors.FormatError, *errors.FormatError.__subclasses__()}
     assert ours == {(c.__name__, str(c.exit_code)) for c in classes}
+
+
+def test_the_table_of_models_is_that_of_the_cards():
+    from tok1d_codec.models.cards import CARDS
+
+    rows = re.findall(r"^\| (\d+) \| (t1d-\d+) \| (\d+) \| (.+) \| (.+) \|$", SPEC, re.M)
+    cards = [(str(card.id), card.name, str(card.patch)) for card in CARDS]
+    assert [row[:3] for row in rows] == cards
+    card = CARDS[0]
+    assert card.strides == (2, *[1] * 9) and card.codebook_sizes == (1024, 512, *[1024] * 8)

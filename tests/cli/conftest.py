@@ -36,7 +36,7 @@ def weights(tmp_path_factory):
         table[0] += total(size) - table.sum()
         tensors[f"tables.{level}"] = torch.from_numpy(table).int()
     path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
-    save_file(tensors, path, metadata={"config": CONFIG.to_json()})
+    save_file(tensors, path, metadata={"family": "t1d", "config": CONFIG.to_json()})
     card = cards.ModelCard(
         id=200, name="t1d", family="t1d", file=path.name,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),

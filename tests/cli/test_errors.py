@@ -6,6 +6,7 @@ import errno
 import os
 
 import pytest
+import torch
 from PIL import Image
 
 from tok1d_codec import codec
@@ -95,6 +96,8 @@ def test_weights_that_are_missing_or_others(t1d_file, folder, run, monkeypatch, 
         (OSError(errno.ENOSPC, "No space left on device", "new.png"), 1, "new.png: No space left on device"),
         (PermissionError(errno.EACCES, "Permission denied", "new.png"), 1, "new.png: Permission denied"),
         (MemoryError(), 1, "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), 1, "out of memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"), 1, "out of memory"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
@@ -110,9 +113,13 @@ def test_errors_of_the_system(t1d_file, folder, run, monkeypatch, error, code, s
         assert sorted(os.listdir(folder)) == ["cat.png", "cat.t1d"]
 
 
-def test_a_fault_of_ours_is_not_hidden(t1d_file, folder, monkeypatch):
-    monkeypatch.setattr(codec, "decode", lambda *_, **__: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+@pytest.mark.parametrize("fault", [ZeroDivisionError("by zero"), RuntimeError("shapes do not match")])
+def test_a_fault_of_ours_is_not_hidden(t1d_file, folder, monkeypatch, fault):
+    def fail(*_, **__):
+        raise fault
+
+    monkeypatch.setattr(codec, "decode", fail)
+    with pytest.raises(type(fault), match=str(fault)):
         main(["decode", "cat.t1d", "new.png"])
 
 

@@ -93,12 +93,9 @@ def test_tables_sum_to_what_the_coder_needs():
     assert StaticTables([table]).codebook_sizes == (1024,)
 
 
-def test_cards_are_append_only_and_name_real_files():
+def test_ids_and_names_are_given_once():
     assert [card.id for card in CARDS] == list(range(1, len(CARDS) + 1))
     assert len({card.name for card in CARDS}) == len(CARDS)
-    for card in CARDS:
-        assert store.weight_path(card).is_file()
-        assert store.load_tables(card).codebook_sizes == card.codebook_sizes
 
 
 def test_a_changed_weight_file_is_refused(tmp_path, monkeypatch, tiny_model):

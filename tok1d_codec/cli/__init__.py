@@ -24,6 +24,8 @@ COMMANDS = {
 }  # name, which is also that of the module and of the command in it: line of help
 FAILURE = 1  # errors of the system: disk full, no permission, out of memory
 INTERRUPTED = 130
+# What the messages of torch say where memory ends: it raises RuntimeError, and is not imported here.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
 
 
 class Program(click.Group):
@@ -58,7 +60,9 @@ class Program(click.Group):
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             message, code = f"{place}{error.strerror or error}", FAILURE
-        except MemoryError:
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):
+                raise
             message, code = "out of memory; take a smaller picture or a machine with more", FAILURE
         except KeyboardInterrupt:
             message, code = "interrupted", INTERRUPTED

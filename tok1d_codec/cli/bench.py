@@ -7,17 +7,17 @@ from pathlib import Path
 
 import click
 
+from bench import CODECS, results_folder
 from tok1d_codec.cli import options
 
-CODEC_NAMES = ("t1d", "jpeg", "webp", "avif")
 KODAK = """Kodak is read from --data or $T1D_DATA_DIR (a folder with kodim01.png to kodim24.png, or one with
 a folder kodak/), else fetched into your cache. The sha256 of the files is verified in any case."""
 
 
 def _codec_names(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in value.lower().split(",")))
-    if not set(names) <= set(CODEC_NAMES):
-        raise click.BadParameter(f"{value!r} is not a list of codecs; known: {','.join(CODEC_NAMES)}")
+    if not set(names) <= set(CODECS):
+        raise click.BadParameter(f"{value!r} is not a list of codecs; known: {','.join(CODECS)}")
     return names
 
 
@@ -25,7 +25,7 @@ def _codec_names(context: click.Context, parameter: click.Parameter, value: str)
 @click.option("--dataset", default="kodak", show_default=True, metavar="kodak|skimage|DIR",
               help="Pictures to measure on; skimage and a folder need no download.")
 @click.option("--data", "data_dir", type=options.FILE, metavar="DIR", help="Folder that holds Kodak.")
-@click.option("--codecs", default=",".join(CODEC_NAMES), show_default=True, callback=_codec_names,
+@click.option("--codecs", default=",".join(CODECS), show_default=True, callback=_codec_names,
               help="What to measure. Earlier results of the others on the same pictures are shown too.")
 @options.model
 @options.device
@@ -42,14 +42,10 @@ def bench(dataset: str, data_dir: Path | None, codecs: tuple[str, ...], model: s
     from bench.run import benchmark
 
     options.use_threads(threads)
-    report = benchmark(dataset, data_dir, model, device, codecs, out or _default_out(), limit,
+    report = benchmark(dataset, data_dir, model, device, codecs, out or results_folder(), limit,
                        command=_command(dataset, codecs, model, device, threads, limit))
     click.echo(report.text)
     options.say(f"wrote {len(report.paths)} files to {report.paths[0].parent}")
-
-
-def _default_out() -> Path:
-    return Path("bench/results") if Path("bench").is_dir() else Path("t1d-bench")
 
 
 def _command(dataset: str, codecs: tuple[str, ...], model: str, device: str, threads: int | None,

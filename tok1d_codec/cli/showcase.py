@@ -35,9 +35,9 @@ class Webp:
 
 
 def spread(levels: int) -> list[int]:
-    """How many levels a model has -> at most MAX_RATES numbers of levels, from one to all."""
+    """How many levels a model has -> at most MAX_RATES numbers of levels, evenly spaced up to all."""
     count = min(levels, MAX_RATES)
-    return [1 + (levels - 1) * i // max(count - 1, 1) for i in range(count)]
+    return [levels * i // count for i in range(1, count + 1)]
 
 
 def check_folder(folder: Path, rates: list[int], force: bool) -> None:

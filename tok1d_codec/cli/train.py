@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from . import options
 from ..errors import MissingData, OutputExists
 
 
@@ -16,19 +17,27 @@ def train() -> None:
 
 
 @train.command()
-@click.option("--data", "sources", multiple=True, required=True, help="Tar shard or folder of pictures; may be repeated.")
-@click.option("--validation", multiple=True, help="Held-out tars or folders [default: files named val* among --data].")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder: checkpoint, log, examples, model.")
+@click.option("--data", "sources", multiple=True, required=True, metavar="DIR|TAR",
+              help="Folder of pictures or tar shards, or a tar; may be repeated.")
+@click.option("--validation", multiple=True, metavar="DIR|TAR",
+              help="What to hold out.  [default: what is named val* in --data, else every 50th file]")
+@click.option("--out", required=True, type=options.FILE, help="Run folder: checkpoint, log, examples, model.")
 @click.option("--preset", "preset_name", default="base", show_default=True, help="Named settings: base, tiny.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="How long to train [default: the preset's].")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True),
+              help="How long to train.  [default: as the preset or the resumed run has it]")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
-@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"]))
+@options.device
+@options.threads
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "float32", "bf16"]),
-              help="auto: bf16 autocast on CUDA, float32 elsewhere. Ask for bf16 on a CPU only if it has AMX.")  # fmt: skip
-@click.option("--compile", "compile_", is_flag=True, help="Compile the perceptual losses; needs a C++ compiler on a CPU.")
-@click.option("--lpips-vgg", type=click.Path(path_type=Path), help="VGG weights for a second perceptual loss [default: $T1D_DATA_DIR/lpips].")
+              help="auto is bf16 autocast on CUDA and float32 elsewhere; bf16 on a CPU pays only with AMX.")
+@click.option("--compile", "compile_", is_flag=True,
+              help="Compile the perceptual losses; needs a C++ compiler on a CPU.")
+@click.option("--lpips-vgg", type=options.FILE,
+              help="VGG weights for a second perceptual loss.  [default: in $T1D_DATA_DIR/lpips, if there]")
 @click.option("--seed", default=0, show_default=True)
-def tokenizer(sources, validation, out, preset_name, minutes, resume, device, precision, compile_, lpips_vgg, seed):
+def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, preset_name: str,
+              minutes: float | None, resume: bool, device: str, threads: int | None, precision: str,
+              compile_: bool, lpips_vgg: Path | None, seed: int) -> None:  # fmt: skip
     """Train a tokenizer of the family t1d. Start it with torchrun for several processes."""
     from bench import LPIPS_ALEX
 
@@ -37,10 +46,12 @@ def tokenizer(sources, validation, out, preset_name, minutes, resume, device, pr
 
     if preset_name not in PRESETS:
         raise click.BadParameter(f"{preset_name!r} (known: {', '.join(PRESETS)})", param_hint="--preset")
-    if resume and not (out / "checkpoint.pt").exists():
+    started = (out / "checkpoint.pt").exists()
+    if resume and not started:
         raise MissingData(f"nothing to resume in {out}; leave out --resume to start there")
-    if not resume and (out / "checkpoint.pt").exists() and os.environ.get("RANK", "0") == "0":
+    if started and not resume:
         raise OutputExists(f"{out} holds a run; add --resume to go on with it or name another folder")
+    options.use_threads(threads)
     model = run_training(
         list(sources), list(validation), out, preset_name, minutes, alex=LPIPS_ALEX,
         vgg=lpips_vgg or _default_vgg(), resume=resume, device=device, precision=precision,
@@ -52,5 +63,6 @@ def tokenizer(sources, validation, out, preset_name, minutes, resume, device, pr
 
 def _default_vgg() -> Path | None:
     """The VGG weights under $T1D_DATA_DIR, if they are there."""
-    path = Path(os.environ.get("T1D_DATA_DIR", ".")) / "lpips" / "lpips_vgg_relu4_fp16.safetensors"
-    return path if path.exists() else None
+    folder = os.environ.get("T1D_DATA_DIR")
+    path = Path(folder or "") / "lpips" / "lpips_vgg_relu4_fp16.safetensors"
+    return path if folder and path.exists() else None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,16 +12,20 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ..errors import MissingData
+from bitstream.errors import LimitExceeded
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
+from ..errors import BadPicture, MissingData
+from ..image.io import read_picture
+
+SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif"))
+HOLD_OUT = 50  # where nothing is named val*, every so manieth picture or tar is held out
 
 
 class Pictures:
     """Decoded pictures, uint8 (H, W, 3) each, read from disk as they are asked for."""
 
     def __init__(self, path: Path) -> None:
-        self._index = json.loads(path.with_suffix(".json").read_text())["pictures"]  # [[offset, h, w], ...]
+        self._index = json.loads(_index_file(path).read_text())["pictures"]  # [[offset, h, w], ...]
         self._pixels = np.memmap(path, np.uint8, "r")
 
     def __len__(self) -> int:
@@ -32,58 +36,89 @@ class Pictures:
         return self._pixels[offset : offset + 3 * h * w].reshape(h, w, 3)
 
 
-def load_pictures(sources: list[str], cache: Path, min_side: int) -> Pictures:
-    """Tars and folders -> pictures with a short side of at least `min_side` pixels.
-
-    Decoding is done once; `cache` (`NAME.u8` and `NAME.json`) serves later calls with the same sources.
+def list_sources(sources: list[str]) -> list[Path]:
+    """Tars, pictures and folders of either -> files, sorted within each folder.
 
     Raises:
-        MissingData: a source does not exist, or none holds a picture.
+        MissingData: a source does not exist.
     """
-    files = [str(f) for s in sources for f in _source_files(Path(s))]
-    index_file = cache.with_suffix(".json")
-    if index_file.exists():
-        known = json.loads(index_file.read_text())
-        if known["files"] == files and known["min_side"] == min_side:
-            return Pictures(cache)
+    files = []
+    for source in map(Path, sources):
+        if source.is_dir():
+            files += sorted(f for f in source.rglob("*") if f.suffix.lower() in SUFFIXES | {".tar"})
+        elif source.is_file():
+            files.append(source)
+        else:
+            raise MissingData(f"no such file or folder: {source}; give tar files or folders of pictures")
+    return files
+
+
+def hold_out(files: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Files -> (to train on, held out): those named val* or in a folder named so, else every 50th."""
+    held = [f for f in files if f.name.startswith("val") or f.parent.name.startswith("val")]
+    held = held or files[HOLD_OUT - 1 :: HOLD_OUT]
+    return [f for f in files if f not in set(held)], held
+
+
+def load_pictures(files: list[Path], cache: Path, min_side: int) -> Pictures:
+    """Tars and picture files -> pictures with a short side of at least `min_side` pixels.
+
+    Decoding is done once; `cache` (`NAME.u8` and `NAME.json`) serves later calls for the same files.
+    What cannot be read is skipped, and said.
+
+    Raises:
+        MissingData: there is no picture, or a tar is damaged.
+    """
+    known = {"files": [[str(f), f.stat().st_size, f.stat().st_mtime] for f in files], "min_side": min_side}
+    index_file = _index_file(cache)
+    if index_file.exists() and known.items() <= json.loads(index_file.read_text()).items():
+        return Pictures(cache)
     cache.parent.mkdir(parents=True, exist_ok=True)
-    index, offset = [], 0
+    index_file.unlink(missing_ok=True)  # from here to its return the cache counts as absent
+    index, offset, skipped = [], 0, 0
     with open(cache, "wb") as out:
         for data in tqdm(_blobs(files), desc=f"decode {cache.stem}", unit=" pictures"):
-            pixels = _decode(data, min_side)
+            try:
+                pixels = _at_least(read_picture(data).pixels, min_side)
+            except (BadPicture, LimitExceeded):
+                skipped += 1
+                continue
             out.write(pixels.tobytes())
             index.append([offset, *pixels.shape[:2]])
             offset += pixels.size
+    if skipped:
+        tqdm.write(f"t1d: {skipped} files in {cache.stem} are no pictures and were skipped")
     if not index:
-        raise MissingData(f"no picture in {', '.join(sources)}; give tar files or folders of pictures")
-    index_file.write_text(json.dumps({"files": files, "min_side": min_side, "pictures": index}))
+        raise MissingData(f"no picture in {len(files)} files for {cache.stem}; give tars or folders of pictures")
+    partial = index_file.with_suffix(".partial")
+    partial.write_text(json.dumps({**known, "pictures": index}))
+    os.replace(partial, index_file)
     return Pictures(cache)
 
 
-def _source_files(source: Path) -> list[Path]:
-    """A tar, a picture, or a folder of either -> sorted files."""
-    if source.is_dir():
-        return sorted(f for f in source.rglob("*") if f.suffix.lower() in SUFFIXES | {".tar"})
-    if source.is_file():
-        return [source]
-    raise MissingData(f"no such file or folder: {source}; give tar files or folders of pictures")
+def _index_file(cache: Path) -> Path:
+    return cache.with_suffix(".json")
 
 
-def _blobs(files: list[str]) -> Iterator[bytes]:
+def _blobs(files: list[Path]) -> Iterator[bytes]:
+    """Files -> the bytes of every picture file among them and in their tars."""
     for file in files:
-        if not file.endswith(".tar"):
-            yield Path(file).read_bytes()
+        if file.suffix.lower() != ".tar":
+            yield file.read_bytes()
             continue
-        with tarfile.open(file) as tar:
-            for member in tar:
-                if Path(member.name).suffix.lower() in SUFFIXES:
-                    yield tar.extractfile(member).read()
+        try:
+            with tarfile.open(file) as tar:
+                for member in tar:
+                    if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
+                        yield tar.extractfile(member).read()
+        except tarfile.TarError as error:
+            raise MissingData(f"{file} is not a whole tar file ({error}); make it again") from None
 
 
-def _decode(data: bytes, min_side: int) -> np.ndarray:
-    image = Image.open(io.BytesIO(data)).convert("RGB")
-    short = min(image.size)
-    if short < min_side:
-        size = [-(-side * min_side // short) for side in image.size]
-        image = image.resize(size, Image.Resampling.LANCZOS)
-    return np.asarray(image)
+def _at_least(pixels: np.ndarray, min_side: int) -> np.ndarray:
+    """uint8 (H, W, 3) -> the same, enlarged where the short side is under `min_side`."""
+    short = min(pixels.shape[:2])
+    if short >= min_side:
+        return pixels
+    size = [-(-side * min_side // short) for side in (pixels.shape[1], pixels.shape[0])]
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))

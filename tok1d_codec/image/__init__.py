@@ -1,0 +1,1 @@
+"""Picture files <-> pixels: formats, colours, and files that appear whole or not at all."""

@@ -22,11 +22,10 @@ def to_srgb(image: Image.Image, raw_mode: str = "") -> tuple[Image.Image, tuple[
         image: any Pillow mode, pixels loaded.
         raw_mode: how the file stores its samples, as Pillow names it ("RGB;16B", "L;2", ...).
     """
-    notes = []
-    if image.mode.startswith("I;16") or raw_mode.endswith((";16B", ";16L", ";16N")):
-        notes.append("16 bits a sample reduced to 8")
+    sixteen = image.mode.startswith("I;16") or raw_mode.endswith((";16B", ";16L", ";16N"))
+    notes = ["16 bits a sample reduced to 8"] if sixteen else []
     alpha = _alpha(image, raw_mode)
-    colour, note = _eight_bits(image)
+    colour, note = _eight_bits(image, sixteen)
     notes.extend(note)
     colour, note = _apply_profile(colour, image.info.get("icc_profile"))
     notes.extend(note)
@@ -39,11 +38,11 @@ def to_srgb(image: Image.Image, raw_mode: str = "") -> tuple[Image.Image, tuple[
 
 
 def scale_to_uint8(values: np.ndarray) -> tuple[np.ndarray, str]:
-    """Numbers of a picture in mode I or F -> uint8 (same shape), and the range that became 0..255.
+    """Numbers of 32 bits -> uint8 of the same shape, and the range that became 0..255.
 
-    Such files do not say what white is. The range is the first of 0..1, 0..255 and 0..65535 that holds
-    every value, else from the smallest to the largest value. NaN becomes black; an infinity the end of
-    the range.
+    Files with such samples do not say what white is. The range is the first of 0..1, 0..255 and 0..65535
+    that holds every value, else from the smallest to the largest value. NaN becomes black; an infinity
+    the end of the range.
     """
     values = values.astype(np.float64)
     finite = values[np.isfinite(values)]
@@ -69,10 +68,10 @@ def _alpha(image: Image.Image, raw_mode: str) -> Image.Image | None:
     return image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA").getchannel("A")
 
 
-def _eight_bits(image: Image.Image) -> tuple[Image.Image, list[str]]:
+def _eight_bits(image: Image.Image, sixteen: bool) -> tuple[Image.Image, list[str]]:
     """Any mode -> L, RGB, CMYK or LAB without transparency."""
     mode = image.mode
-    if mode.startswith("I;16"):
+    if mode[0] == "I" and sixteen:
         wide = np.asarray(image).astype(np.uint32)
         return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8)), []
     if mode in ("I", "F"):

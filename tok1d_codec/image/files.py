@@ -10,22 +10,27 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bitstream.errors import LimitExceeded
+from bitstream.header import MAX_PAYLOAD_BYTES
 from tok1d_codec.errors import MissingData, OutputExists
 
 STREAM = "-"
-MAX_FILE_BYTES = 2**30  # far above any t1d file within the limits; ends a stream that has no end
+MAX_FILE_BYTES = MAX_PAYLOAD_BYTES + 64  # of a t1d file: its header and checksum take at most 18
+MAX_STREAM_BYTES = 2**30  # of a picture on stdin: ends a stream that has no end
+CHUNK_BYTES = 2**20
 
 
-def open_input(source: str | os.PathLike) -> BinaryIO:
+def open_input(source: str | os.PathLike, max_bytes: int = MAX_STREAM_BYTES) -> BinaryIO:
     """The name of a file, or `-` -> an open, seekable binary file.
 
+    Args:
+        max_bytes: limit on what is taken from stdin; a file is not read here.
     Raises:
         MissingData: no such file.
-        LimitExceeded: stdin holds more than MAX_FILE_BYTES.
+        LimitExceeded: stdin holds more than `max_bytes`.
         OSError: it may not be read.
     """
     if str(source) == STREAM:
-        return BytesIO(_read_all(sys.stdin.buffer, "standard input"))
+        return BytesIO(_read_all(sys.stdin.buffer, "standard input", max_bytes))
     try:
         return open(source, "rb")
     except FileNotFoundError:
@@ -33,9 +38,9 @@ def open_input(source: str | os.PathLike) -> BinaryIO:
 
 
 def read_bytes(source: str | os.PathLike) -> bytes:
-    """The name of a file, or `-` -> its bytes, at most MAX_FILE_BYTES. Raises as `open_input`."""
-    with open_input(source) as file:
-        return _read_all(file, repr(str(source)))
+    """The name of a t1d file, or `-` -> its bytes, at most MAX_FILE_BYTES. Raises as `open_input`."""
+    with open_input(source, MAX_FILE_BYTES) as file:
+        return _read_all(file, repr(str(source)), MAX_FILE_BYTES)
 
 
 def check_output(target: str | os.PathLike, force: bool = False) -> None:
@@ -103,8 +108,10 @@ def _exists(path: Path) -> OutputExists:
     return OutputExists(f"{str(path)!r} exists; give another name, or --force to overwrite it")
 
 
-def _read_all(file: BinaryIO, name: str) -> bytes:
-    data = file.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise LimitExceeded(f"{name} holds more than {MAX_FILE_BYTES} bytes; give a smaller file")
-    return data
+def _read_all(file: BinaryIO, name: str, max_bytes: int) -> bytes:
+    data = BytesIO()
+    while chunk := file.read(CHUNK_BYTES):  # a read takes memory for all that it asks for
+        data.write(chunk)
+        if data.tell() > max_bytes:
+            raise LimitExceeded(f"{name} holds more than {max_bytes} bytes; give a smaller file")
+    return data.getvalue()

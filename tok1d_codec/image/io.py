@@ -85,8 +85,8 @@ def write_picture(
     try:
         Image.fromarray(pixels).save(buffer, kind, **_OPTIONS[kind])
     except (OSError, ValueError) as error:
-        height, width = pixels.shape[:2]
-        raise BadPicture(f"{kind} cannot hold {width}x{height} pixels ({error}); write PNG or TIFF") from error
+        size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+        raise BadPicture(f"{kind} cannot hold {size} pixels ({error}); write PNG or TIFF") from error
     atomic_write(target, buffer.getvalue(), force)
 
 
@@ -119,10 +119,14 @@ def _decode(image: Image.Image, max_pixels: int, name: str) -> Picture:
 
 def _raw_mode(image: Image.Image) -> str:
     """How the samples lie in the file, known only until they are loaded; "" where Pillow does not tell."""
-    arguments = image.tile[0][3] if getattr(image, "tile", None) else ""
-    if isinstance(arguments, tuple):
-        arguments = arguments[0] if arguments else ""
-    return arguments if isinstance(arguments, str) else ""
+    if not getattr(image, "tile", None):
+        return ""
+    codec, _, _, arguments = image.tile[0]
+    if not isinstance(arguments, tuple):
+        arguments = (arguments,)
+    if codec in ("ppm", "ppm_plain") and arguments[1:] > (255,):  # Netpbm: (mode, largest sample)
+        return f"{arguments[0]};16B"
+    return arguments[0] if arguments and isinstance(arguments[0], str) else ""
 
 
 @contextmanager

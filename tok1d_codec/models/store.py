@@ -60,10 +60,14 @@ def load_model(name: str = "t1d", device: str = "auto") -> Model:
     Raises:
         UnknownModel, MissingData, WrongWeights, DeviceUnavailable.
     """
+    import torch
+
     from ..device import pick_device
 
-    card = card_by_name(name)
-    return Model(card, _load_tokenizer(weight_path(card)).to(pick_device(device)), load_tables(card))
+    card, chosen = card_by_name(name), pick_device(device)
+    if chosen.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # ten bits of mantissa would show in tokens and pixels
+    return Model(card, _load_tokenizer(weight_path(card)).to(chosen), load_tables(card))
 
 
 def _load_tokenizer(path: Path) -> Tokenizer:
@@ -71,13 +75,13 @@ def _load_tokenizer(path: Path) -> Tokenizer:
     import torch
 
     from ..config import TokenizerConfig
-    from ..tokenizer.t1d import T1DTokenizer
+    from ..tokenizer import FAMILIES
 
     with safe_open(path, framework="pt") as file:
         config = TokenizerConfig.from_json(file.metadata()["config"])
+        family = FAMILIES[file.metadata()["family"]]
         weights = {k: file.get_tensor(k).float() for k in file.keys() if not k.startswith("tables.")}
     with torch.device("meta"):
-        tokenizer = T1DTokenizer(config)
+        tokenizer = family(config)
     tokenizer.load_state_dict(weights, assign=True)
-    tokenizer.decoder.head.to(memory_format=torch.channels_last)
-    return tokenizer.eval().requires_grad_(False)
+    return tokenizer.to(memory_format=torch.channels_last).eval().requires_grad_(False)

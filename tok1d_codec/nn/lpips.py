@@ -53,12 +53,15 @@ class LPIPS(nn.Module):
 
         Keep those of the originals where one original is compared with many reconstructions.
         """
-        x = (x - self.shift) / self.scale
-        found = []
+        return [_unit_length(activation.float()) for activation in self.activations(x)]
+
+    def activations(self, x: Tensor) -> list[Tensor]:
+        """Pictures, float (B, 3, H, W) in [-1, 1] -> what `features` normalises, in the dtype of autocast."""
+        x, found = (x - self.shift) / self.scale, []
         for number, layer in enumerate(self.backbone):
             x = layer(x)
             if number in self.taps:
-                found.append(_unit_length(x.float()))
+                found.append(x)
         return found
 
     def distance(self, first: list[Tensor], second: list[Tensor]) -> Tensor:

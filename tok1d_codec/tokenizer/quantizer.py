@@ -26,8 +26,8 @@ class ResidualVQ(nn.Module):
         self.dim, self.codebook_sizes, self.strides = dim, codebook_sizes, strides
         for i, size in enumerate(codebook_sizes):
             self.register_buffer(f"codebook{i}", torch.zeros(size, dim))
-            self.register_buffer(f"ema_count{i}", torch.zeros(size), persistent=False)
-            self.register_buffer(f"ema_sum{i}", torch.zeros(size, dim), persistent=False)
+        # what the moving averages remember, `ema_countLEVEL` and `ema_sumLEVEL`: only training has them
+        self.statistics: dict[str, Tensor] = {}
 
     def codebook(self, level: int) -> Tensor:
         return getattr(self, f"codebook{level}")
@@ -88,18 +88,10 @@ class ResidualVQ(nn.Module):
             indices.append(index)
         return z + (kept - z).detach(), commitment / len(self.strides), indices
 
-    def statistics(self) -> dict[str, Tensor]:
-        """What the moving averages remember: training goes on from it, a shipped model leaves it out."""
-        return {name: value for name, value in self.named_buffers() if name.startswith("ema_")}
-
-    def load_statistics(self, statistics: dict[str, Tensor]) -> None:
-        for name, value in statistics.items():
-            self.get_buffer(name).copy_(value)
-
     @torch.no_grad()
     def _follow(self, level: int, rest: Tensor, index: Tensor) -> None:
         book, size = self.codebook(level), self.codebook_sizes[level]
-        count, total = getattr(self, f"ema_count{level}"), getattr(self, f"ema_sum{level}")
+        count, total = self.statistics[f"ema_count{level}"], self.statistics[f"ema_sum{level}"]
         flat = rest.permute(0, 2, 3, 1).reshape(-1, self.dim)
         hits = torch.bincount(index.flatten(), minlength=size).to(flat.dtype)
         sums = torch.zeros_like(total).index_add_(0, index.flatten(), flat)
@@ -135,6 +127,6 @@ class ResidualVQ(nn.Module):
                 empty = hits == 0
                 book.copy_(sums / hits.clamp_min(1)[:, None])
                 book[empty] = flat[torch.randint(len(flat), (int(empty.sum()),))]
-            getattr(self, f"ema_count{level}").fill_(1.0)
-            getattr(self, f"ema_sum{level}").copy_(book)
+            self.statistics[f"ema_count{level}"] = book.new_ones(size)
+            self.statistics[f"ema_sum{level}"] = book.clone()
             rest = rest - self.look_up(level, self._nearest(level, pooled), z.shape[-2:])

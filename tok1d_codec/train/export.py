@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from tqdm import tqdm
 
-from ..config import TokenizerConfig
 from ..data.crops import random_crops
 from ..data.shards import Pictures
 from ..prior.static import table_from_hits
@@ -17,28 +18,33 @@ from .presets import TrainConfig
 from .state import RunFolder
 
 BATCH = 16
+MAX_CROPS = 20_000  # more would not change the tables
 
 
 def export(run: RunFolder, pictures: Pictures, config: TrainConfig, rounds: int = 2) -> Path:
     """The averaged weights of a run's checkpoint -> `model.safetensors` in its folder.
 
     Weights are float16; the configuration stands in the metadata; the static tables (int32,
-    `tables.LEVEL`) count the codes of `rounds` random crops of each training picture, found with the
-    rounded weights.
+    `tables.LEVEL`) count the codes of `rounds` random crops of each training picture (at most MAX_CROPS in
+    all), found with the rounded weights.
     """
     state = run.load()
-    model_config = TokenizerConfig.from_json(state["config"])
+    model_config = config.model
     weights = {k: v.half() for k, v in state["ema"]["average"].items()}
     model = T1DTokenizer(model_config)
     model.load_state_dict({k: v.float() for k, v in weights.items()})
     hits = [np.zeros(n, np.int64) for n in model_config.codebook_sizes]
     rng = np.random.default_rng(0)
-    for _ in range(-(-rounds * len(pictures) // BATCH)):
+    num_crops = min(rounds * len(pictures), MAX_CROPS)
+    for _ in tqdm(range(-(-num_crops // BATCH)), desc="count codes", unit=" batches"):
         crops = random_crops(pictures, BATCH, config.crop, rng)
         for level, index in enumerate(model.encode((crops + 1) / 2)):
             hits[level] += np.bincount(index.flatten().numpy(), minlength=len(hits[level]))
     for level, level_hits in enumerate(hits):
         weights[f"tables.{level}"] = torch.from_numpy(table_from_hits(level_hits)).int()
-    metadata = {"format": "t1d tokenizer", "family": "t1d", "config": state["config"]}
-    save_file({k: v.contiguous() for k, v in weights.items()}, run.model_file, metadata=metadata)
+    metadata = {"format": "t1d tokenizer", "family": "t1d", "config": model_config.to_json()}
+    partial = run.model_file.with_suffix(".partial")
+    save_file({k: v.contiguous() for k, v in weights.items()}, partial, metadata=metadata)
+    partial.chmod(0o644)
+    os.replace(partial, run.model_file)
     return run.model_file

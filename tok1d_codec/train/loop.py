@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ..data.crops import random_crops
 from ..data.shards import Pictures
+from ..errors import TrainingFailed
 from ..tokenizer.t1d import LATENT_SCALE, T1DTokenizer
 from .losses import PixelLosses, average_gradients
 from .presets import TrainConfig
@@ -71,7 +72,8 @@ class Trainer:
         torch.manual_seed(0)
         self.model.start_from_pca(sample.to(self.hardware.device))
         torch.set_rng_state(torch_state)
-        for tensor in self.model.state_dict().values():
+        states = (self.model.state_dict(), self.model.quantizer.statistics, self.losses.discriminator.state_dict())
+        for tensor in (tensor for state in states for tensor in state.values()):
             if self.hardware.world > 1:
                 torch.distributed.broadcast(tensor, 0)
         self.ema = Ema(self.model, self.config.ema)
@@ -127,7 +129,7 @@ class Trainer:
         average_gradients(self.model)
         parts["gradient"] = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0).item()
         if not math.isfinite(parts["gradient"]):
-            raise FloatingPointError(f"gradient is not finite at step {self.step}; resume with a lower rate")
+            raise TrainingFailed(f"gradient is not finite at step {self.step}; resume, or start again with another --seed")
         self.optimizer.step()
         self.ema.update(self.model)
         return parts
@@ -190,11 +192,11 @@ class Trainer:
         if self.hardware.rank == 0:
             self.run.save({
                 "model": self.model.state_dict(), "ema": self.ema.state_dict(),
-                "statistics": self.model.quantizer.statistics(),
+                "statistics": self.model.quantizer.statistics,
                 "optimizer": self.optimizer.state_dict(),
                 "discriminator": self.losses.discriminator.state_dict(),
                 "discriminator_optimizer": self.losses.optimizer.state_dict(),
-                "config": self.config.model.to_json(),
+                "config": self.config.to_json(),
                 "step": self.step, "stage_start": self.stage_start, "minutes": self.minutes,
                 "torch_rng": torch.get_rng_state(), "shared_rng": self.shared_rng.get_state(),
                 "numpy_rng": json.dumps(self.numpy_rng.bit_generator.state),
@@ -204,7 +206,8 @@ class Trainer:
         """Go on from the run folder's checkpoint."""
         state = self.run.load()
         self.model.load_state_dict(state["model"])
-        self.model.quantizer.load_statistics(state["statistics"])
+        device = self.hardware.device
+        self.model.quantizer.statistics = {k: v.to(device) for k, v in state["statistics"].items()}
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.losses.discriminator.load_state_dict(state["discriminator"])
@@ -214,6 +217,10 @@ class Trainer:
         if self.hardware.rank == 0:
             torch.set_rng_state(state["torch_rng"])
             self.numpy_rng.bit_generator.state = json.loads(state["numpy_rng"])
+            self.run.rewind(self.step)
+        else:  # only the first process's draws are kept; the others go on with new ones
+            torch.manual_seed(self.step * self.hardware.world + self.hardware.rank)
+            self.numpy_rng = np.random.default_rng([self.step, self.hardware.rank])
 
     def validate(self) -> None:
         """Figures of the averaged weights on the validation pictures, into the log; a plot and examples."""

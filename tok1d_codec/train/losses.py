@@ -6,27 +6,30 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from ..errors import MissingData, WrongWeights
 from ..nn.discriminator import PatchDiscriminator, hinge_loss
 from ..nn.lpips import LPIPS
 from .presets import TrainConfig
 
 
 class PixelLosses(nn.Module):
-    """Squared error, LPIPS of one or two networks and, later, a patch discriminator.
+    """Squared error, steps across patch borders, LPIPS of one or two networks and, later, a discriminator.
 
     The perceptual terms see a random window of the picture or the whole picture at half size: a quarter
     of the work, the same expectation, two scales.
     """
 
     def __init__(self, config: TrainConfig, alex: Path, vgg: Path | None, compile_distance: bool) -> None:
+        """Raises: MissingData, WrongWeights, for the LPIPS weight files."""
         super().__init__()
         self.config = config
-        self.nets = nn.ModuleList([LPIPS("alex", weights=alex)])
+        self.nets = nn.ModuleList([_lpips("alex", alex)])
         self.weights = [config.alex_weight]
         if vgg is not None and config.vgg_weight:
-            self.nets.append(LPIPS("vgg", weights=vgg))
+            self.nets.append(_lpips("vgg", vgg))
             self.weights.append(config.vgg_weight)
         self.to(memory_format=torch.channels_last)
         # normalising wide feature maps is bound by memory: fused, VGG costs a third of the time
@@ -44,24 +47,27 @@ class PixelLosses(nn.Module):
         """
         restored = restored.detach().requires_grad_()
         squared = F.mse_loss(restored, images)
-        total, parts = self.config.squared_weight * squared, {"mse": squared.item()}
-        seen, real = self._view(restored, images, rng)
+        border = _border_error(restored, images, self.config.model.patch)
+        total = self.config.squared_weight * squared + self.config.border_weight * border
+        parts = {"mse": squared.item(), "border": border.item()}
+        seen, real = (x.contiguous(memory_format=torch.channels_last) for x in self._view(restored, images, rng))
         with autocast:
             for net, weight, name in zip(self.nets, self.weights, ("alex", "vgg")):
                 share = slice(None) if name == "alex" else slice(0, -(-len(seen) // 2))  # VGG is ten times dearer
                 with torch.no_grad():
-                    target = _taps(net, real[share])
+                    target = net.activations(real[share])
                 value = sum(
                     self.distance(a, b, net.get_submodule(f"lin{i}").weight)
-                    for i, (a, b) in enumerate(zip(_taps(net, seen[share]), target))
+                    for i, (a, b) in enumerate(zip(net.activations(seen[share]), target))
                 )
                 total = total + weight * value
                 parts[name] = value.item()
-        (gradient,) = torch.autograd.grad(total, restored, retain_graph=adversarial)
-        if adversarial:
+        if adversarial:  # first: the graph of the compiled losses may be used only once, and last
             with autocast:
                 score = -self.discriminator(seen).float().mean()
-            (push,) = torch.autograd.grad(score, restored)
+            (push,) = torch.autograd.grad(score, restored, retain_graph=True)
+        (gradient,) = torch.autograd.grad(total, restored)
+        if adversarial:
             gradient = gradient + push * (self.config.adversarial_weight * gradient.norm() / (push.norm() + 1e-12))
             with autocast:
                 loss = hinge_loss(self.discriminator(real).float(), self.discriminator(seen.detach()).float())
@@ -82,15 +88,15 @@ class PixelLosses(nn.Module):
         return restored[window], images[window]
 
 
-def _taps(net: LPIPS, x: Tensor) -> list[Tensor]:
-    """Pictures -> the feature maps that LPIPS compares, not yet normalised."""
-    x, found = (x - net.shift) / net.scale, []
-    x = x.contiguous(memory_format=torch.channels_last)
-    for number, layer in enumerate(net.backbone):
-        x = layer(x)
-        if number in net.taps:
-            found.append(x)
-    return found
+def _lpips(net: str, weights: Path) -> LPIPS:
+    """Raises: WrongWeights, MissingData."""
+    try:
+        return LPIPS(net, weights=weights)
+    except FileNotFoundError:
+        raise MissingData(f"no LPIPS weights {weights}; name the safetensors file") from None
+    except (RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise WrongWeights(f"{weights} does not hold the LPIPS weights of {net} ({reason})") from None
 
 
 def _distance(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
@@ -99,6 +105,12 @@ def _distance(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     a = a * a.square().sum(1, keepdim=True).clamp_min(1e-12).rsqrt()
     b = b * b.square().sum(1, keepdim=True).clamp_min(1e-12).rsqrt()
     return ((a - b).square() * weight).sum(1).mean()
+
+
+def _border_error(restored: Tensor, images: Tensor, patch: int) -> Tensor:
+    """Pictures (B, 3, H, W) -> mean absolute error of the steps across patch borders, where blocks show."""
+    steps = [(restored - images).diff(dim=dim) for dim in (2, 3)]
+    return steps[0][:, :, patch - 1 :: patch].abs().mean() + steps[1][..., patch - 1 :: patch].abs().mean()
 
 
 def average_gradients(module: nn.Module) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 
 from ..data.crops import centre_crops
-from ..data.shards import load_pictures
+from ..data.shards import hold_out, list_sources, load_pictures
 from ..device import pick_device
 from ..errors import MissingData
 from .export import export
@@ -26,23 +28,30 @@ def run_training(
     """Train a tokenizer in the folder `out` -> its `model.safetensors` (None in all processes but the first).
 
     Args:
-        sources: tars or folders of pictures; those whose name starts with "val" are held out,
-            unless `validation` names others.
+        sources: tars, pictures or folders of them; what `validation` names is held out, else what is
+            named val*, else every 50th file.
+        preset_name: ignored with `resume`: the run goes on as it was planned.
         alex, vgg: LPIPS weight files; without `vgg` that loss is left out.
 
     Raises:
-        MissingData: no pictures, or nothing to validate on.
+        MissingData: no pictures, nothing to validate on, or no checkpoint to resume from.
     """
-    config = preset(preset_name, minutes)
-    sources, held_out = _split(sources, validation)
-    if not held_out:
-        raise MissingData("nothing to validate on; give --validation, or a tar or folder whose name starts with val")
+    run = RunFolder(out)
+    config = run.planned() if resume else preset(preset_name)
+    config = config if minutes is None else replace(config, minutes=minutes)
+    files = list_sources(sources)
+    held_out = list_sources(validation)
+    if held_out:
+        files = [f for f in files if f not in set(held_out)]
+    else:
+        files, held_out = hold_out(files)
+    if not files or not held_out:
+        raise MissingData(f"{len(files)} files to train on and {len(held_out)} to validate on; give more")
     hardware = _hardware(device, precision, compile_losses)
     try:
-        run = RunFolder(out)
         if hardware.rank > 0:
             torch.distributed.barrier()  # the first process decodes the pictures for all
-        pictures = load_pictures(sources, run.path / "train.u8", config.crop)
+        pictures = load_pictures(files, run.path / "train.u8", config.crop)
         held_out_pictures = load_pictures(held_out, run.path / "validation.u8", config.crop)
         if hardware.world > 1 and hardware.rank == 0:
             torch.distributed.barrier()
@@ -59,24 +68,14 @@ def run_training(
             torch.distributed.destroy_process_group()
 
 
-def _split(sources: list[str], validation: list[str]) -> tuple[list[str], list[str]]:
-    """Sources -> (to train on, held out); a folder of tars counts as its tars."""
-    files = []
-    for source in sources:
-        tars = sorted(Path(source).glob("*.tar")) if Path(source).is_dir() else []
-        files += [str(t) for t in tars] or [source]
-    if validation:
-        return files, validation
-    held_out = [f for f in files if Path(f).name.startswith("val")]
-    return [f for f in files if f not in held_out], held_out
-
-
 def _hardware(device: str, precision: str, compile_losses: bool) -> Hardware:
     torch.set_flush_denormal(True)
     world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     chosen = pick_device(device)
     if world > 1:
-        torch.distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        # gloo carries what lives on the CPU; the others wait while the first process decodes the pictures
+        backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
+        torch.distributed.init_process_group(backend, timeout=timedelta(hours=12))
         if chosen.type == "cuda":
             chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
             torch.cuda.set_device(chosen)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from pathlib import Path
 
 import torch
 from torch import nn
+
+from ..errors import MissingData
+from .presets import TrainConfig
 
 
 class RunFolder:
@@ -27,7 +31,16 @@ class RunFolder:
         os.replace(partial, self.checkpoint)
 
     def load(self) -> dict:
-        return torch.load(self.checkpoint, weights_only=True)
+        """The checkpoint, on the CPU. Raises: MissingData if there is none that can be read."""
+        try:
+            return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0]
+            raise MissingData(f"no checkpoint to go on from in {self.path} ({reason}); start again") from None
+
+    def planned(self) -> TrainConfig:
+        """The settings that the run was started with."""
+        return TrainConfig.from_json(self.load()["config"])
 
     def log(self, record: dict) -> None:
         """One JSON line."""
@@ -35,9 +48,15 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
     def records(self) -> list[dict]:
+        """The log's whole lines; a kill may have cut one short."""
         if not self.log_file.exists():
             return []
-        return [json.loads(line) for line in self.log_file.read_text().splitlines()]
+        return [json.loads(line) for line in self.log_file.read_text().splitlines() if line.endswith("}")]
+
+    def rewind(self, step: int) -> None:
+        """Drop what was logged after `step`: a resumed run takes those steps again."""
+        kept = [json.dumps(record) + "\n" for record in self.records() if record.get("step", 0) <= step]
+        self.log_file.write_text("".join(kept))
 
 
 class Ema:
@@ -62,4 +81,6 @@ class Ema:
         return {"steps": self.steps, "average": self.average}
 
     def load_state_dict(self, state: dict) -> None:
-        self.steps, self.average = state["steps"], state["average"]
+        self.steps = state["steps"]
+        for name, value in state["average"].items():
+            self.average[name].copy_(value)

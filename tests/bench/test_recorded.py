@@ -1,0 +1,47 @@
+"""The recorded figures of t1d on Kodak: whole, consistent, and of the model that is bundled."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from bench.datasets import kodak_sums
+from bench.metrics import METRICS
+from bench.records import Record, load
+from tok1d_codec.models.cards import card_by_name
+
+FIGURES = ("bpp", *METRICS, "encoding_time", "decoding_time")
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Record:
+    return load(Path(__file__).parents[2] / "bench" / "results" / "kodak" / "t1d.json")
+
+
+def test_they_are_of_the_bundled_model_at_every_level(recorded):
+    card = card_by_name("t1d")
+    assert (recorded.meta["model"], recorded.meta["model_sha256"]) == (card.name, card.sha256)
+    assert recorded.meta["settings"] == list(range(1, card.levels + 1))
+
+
+def test_they_are_of_the_24_pictures(recorded):
+    assert (recorded.meta["data"], recorded.meta["pictures"]) == ("kodak", 24)
+    assert recorded.pictures["names"] == list(kodak_sums())
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_means_are_those_of_the_pictures(recorded, figure):
+    """Both are written with six significant digits; a picture without a figure is left out of its mean."""
+    assert len(recorded.results[figure]) == len(recorded.pictures[figure]) == len(recorded.meta["settings"])
+    for mean, values in zip(recorded.results[figure], recorded.pictures[figure], strict=True):
+        defined = [value for value in values if not math.isnan(value)]
+        assert len(values) == 24 and defined
+        assert mean == pytest.approx(sum(defined) / len(defined), rel=1e-5)
+
+
+def test_more_levels_take_more_bits_and_look_better(recorded):
+    rates, distances = recorded.results["bpp"], recorded.results["lpips-alex"]
+    assert all(low < high for low, high in zip(rates, rates[1:], strict=False))
+    assert distances[-1] < distances[0]

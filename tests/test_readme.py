@@ -1,0 +1,81 @@
+"""What README shows is what happens: its commands run, its code runs, its figures stand in the results."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bitstream import errors as format_errors
+from tok1d_codec import errors
+from tok1d_codec.cli import COMMANDS, main
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.S)
+SHELL = [line.split("  #")[0].strip() for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
+
+
+def test_the_commands_for_use_run_in_order(tmp_path, monkeypatch, photo, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(photo).save("in.png")
+    commands = [shlex.split(line)[1:] for line in SHELL if re.match(r"t1d (encode|decode|info|models)", line)]
+    assert len(commands) == 5
+    for command in commands:
+        assert main(command) == 0, capsys.readouterr().err
+    assert Image.open("rec.png").size == (160, 96)
+    assert Path("small.t1d").stat().st_size < Path("out.t1d").stat().st_size < 100
+
+
+def test_the_python_example_runs(photo):
+    (code,) = [block for kind, block in BLOCKS if kind == "python"]
+    names = {"pixels": photo}
+    exec(code, names)  # noqa: S102
+    assert names["restored"].shape == photo.shape
+
+
+def test_every_command_and_option_in_readme_exists(capsys):
+    named = {line.split()[1] for line in SHELL if line.startswith("t1d ")}
+    assert named <= set(COMMANDS)
+    for line in SHELL:
+        if line.startswith("t1d train"):
+            assert main(["train", "tokenizer", "--help"]) == 0
+            text = capsys.readouterr().out
+            assert all(option in text for option in re.findall(r"--[a-z]+", line))
+
+
+def test_the_test_command_is_the_one_that_ci_runs():
+    install, test = "pip install '.[test]'", "pytest"
+    assert any(line.endswith(f"{install} && {test}") for line in SHELL)
+    script = (ROOT / ".ci" / "run").read_text()
+    assert f"{test}\n" in script and install.replace("pip install", "pip install --quiet") in script
+
+
+def test_every_exit_code_is_listed():
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", TEXT, re.M)}
+    classes = [c for module in (errors, format_errors) for c in vars(module).values() if isinstance(c, type)]
+    used = {c.exit_code for c in classes if issubclass(c, format_errors.T1DError)}
+    assert used | {0, 1, 2, 130} == listed
+
+
+@pytest.mark.parametrize("levels", range(1, 11))
+def test_the_table_shows_the_recorded_figures(levels):
+    results = json.loads((ROOT / "bench/results/kodak/t1d.json").read_text())["results"]
+    row = [results[key][levels - 1] for key in ("bpp", "psnr-rgb", "ms-ssim-rgb", "lpips-alex")]
+    shown = "| {} | {:.4f} | {:.2f} | {:.3f} | {:.3f} |".format(levels, *row)
+    assert shown in TEXT
+
+
+def test_the_bundled_model_made_the_recorded_figures():
+    from tok1d_codec.models.cards import card_by_name
+
+    assert card_by_name("t1d").sha256 in (ROOT / "bench/results/kodak/t1d.json").read_text()
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)]+)\)", TEXT):
+        assert (ROOT / target).exists(), target
