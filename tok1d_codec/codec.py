@@ -46,7 +46,7 @@ def encode(pixels: np.ndarray, model: Model, levels: int | None = None) -> bytes
     if not 1 <= levels <= model.card.levels:
         raise ValueError(f"{levels} levels; model {model.card.name} has 1 to {model.card.levels}")
     device = next(model.tokenizer.parameters()).device
-    image = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(2, 0, 1)[None].float().div_(255)
+    image = torch.from_numpy(np.array(pixels)).to(device).permute(2, 0, 1)[None].float().div_(255)
     tokens = [index[0].cpu().numpy() for index in model.tokenizer.encode(image, levels)]
     coding, payload = encode_tokens(tokens, model.tables)
     header = Header(model.card.id, model.card.seed[0], width, height, levels, coding)

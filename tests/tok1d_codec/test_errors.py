@@ -11,6 +11,7 @@ def test_exit_codes_are_fixed_and_unique():
         "BadPicture": 3,
         "OutputExists": 4,
         "MissingData": 5,
+        "TrainingFailed": 6,
         "UnknownModel": 20,
         "WrongWeights": 21,
         "DeviceUnavailable": 22,

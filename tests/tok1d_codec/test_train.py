@@ -162,7 +162,8 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(trainer, folder, tmp_pat
         assert after == pytest.approx(before, rel=1e-3)
 
 
-def test_the_command_trains_exports_and_resumes(folder, tmp_path, capsys):
+def test_the_command_trains_exports_and_resumes(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("T1D_DATA_DIR", raising=False)
     out = tmp_path / "run"
     command = ["train", "tokenizer", "--data", str(folder), "--out", str(out), "--preset", "tiny", "--device", "cpu"]
     assert main([*command, "--resume"]) == MissingData.exit_code
