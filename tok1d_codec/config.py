@@ -21,9 +21,9 @@ class TokenizerConfig:
     encoder_layers: int = 4
     decoder_layers: int = 5
     radius: int = 3  # a token attends to tokens at most this far away, in patches
-    code_dim: int = 64
-    codebook_sizes: tuple[int, ...] = (1024, 512, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024)
-    strides: tuple[int, ...] = (2, 1, 1, 1, 1, 1, 1, 1, 1, 1)
+    code_dim: int = 160
+    codebook_sizes: tuple[int, ...] = (1024, 512) + (1024,) * 12
+    strides: tuple[int, ...] = (2,) + (1,) * 13
     head_channels: tuple[int, ...] = (192, 128, 96, 48)  # at 2, 4, 8, 16 cells a patch side
     head_blocks: tuple[int, ...] = (2, 2, 2, 1)
 

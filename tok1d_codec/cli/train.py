@@ -25,6 +25,8 @@ def train() -> None:
 @click.option("--preset", "preset_name", default="base", show_default=True, help="Named settings: base, tiny.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True),
               help="How long to train.  [default: as the preset or the resumed run has it]")
+@click.option("--init", type=options.FILE,
+              help="Start from the weights of this model file instead of from nothing.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @options.device
 @options.threads
@@ -36,7 +38,7 @@ def train() -> None:
               help="VGG weights for a second perceptual loss.  [default: in $T1D_DATA_DIR/lpips, if there]")
 @click.option("--seed", default=0, show_default=True)
 def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, preset_name: str,
-              minutes: float | None, resume: bool, device: str, threads: int | None, precision: str,
+              minutes: float | None, init: Path | None, resume: bool, device: str, threads: int | None, precision: str,
               compile_: bool, lpips_vgg: Path | None, seed: int) -> None:  # fmt: skip
     """Train a tokenizer of the family t1d. Start it with torchrun for several processes."""
     from bench import LPIPS_ALEX
@@ -54,7 +56,7 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
     options.use_threads(threads)
     model = run_training(
         list(sources), list(validation), out, preset_name, minutes, alex=LPIPS_ALEX,
-        vgg=lpips_vgg or _default_vgg(), resume=resume, device=device, precision=precision,
+        vgg=lpips_vgg or _default_vgg(), init=init, resume=resume, device=device, precision=precision,
         compile_losses=compile_, seed=seed,
     )  # fmt: skip
     if model:

@@ -64,18 +64,18 @@ class ResidualVQ(nn.Module):
         ]
         return torch.cat(best).view(b, h, w)
 
-    def forward(self, z: Tensor, depth: Tensor, update: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def forward(self, z: Tensor, update: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Quantize for training.
 
         Args:
             z: (B, D, h, w) latents, float32.
-            depth: (B, 1, h, w) int64, how many levels each cell keeps (1 to the number of levels).
             update: move the codebooks towards the latents.
 
         Returns:
-            straight-through latents (B, D, h, w), commitment loss (scalar), indices of every level.
+            sums of the code vectors of the first 1, 2, ... levels (levels, B, D, h, w), without gradient;
+            commitment loss (scalar); indices of every level.
         """
-        total, kept, indices = torch.zeros_like(z), torch.zeros_like(z), []
+        total, sums, indices = torch.zeros_like(z), [], []
         commitment = z.new_zeros(())
         for level in range(len(self.strides)):
             rest = self._pool(level, z.detach() - total)
@@ -83,10 +83,10 @@ class ResidualVQ(nn.Module):
             if update:
                 self._follow(level, rest, index)
             total = total + self.look_up(level, index, z.shape[-2:])
-            kept = torch.where(depth > level, total, kept)
             commitment = commitment + F.mse_loss(z, total)
+            sums.append(total)
             indices.append(index)
-        return z + (kept - z).detach(), commitment / len(self.strides), indices
+        return torch.stack(sums), commitment / len(self.strides), indices
 
     @torch.no_grad()
     def _follow(self, level: int, rest: Tensor, index: Tensor) -> None:

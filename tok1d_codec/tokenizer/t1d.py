@@ -157,24 +157,37 @@ class T1DTokenizer(Tokenizer):
         return out[:, :, :height, :width].add_(1).mul_(0.5).clamp_(0, 1)
 
     @torch.no_grad()
-    def start_from_pca(self, images: Tensor) -> None:
-        """Make the network a PCA transform coder of the sample `images` (B, 3, H, W) in [-1, 1].
+    def start_from(self, images: Tensor, weights: dict[str, Tensor] | None = None) -> None:
+        """Set the network before training, from a sample `images` (B, 3, H, W) in [-1, 1].
 
-        The encoder's latents become the first principal components of the patches, the decoder's base
-        the smooth picture that they give; everything else adds nothing yet.
+        Without `weights` it becomes a PCA transform coder: the encoder's latents are the first principal
+        components of the patches, the decoder's base the smooth picture that they give; everything else
+        adds nothing yet. With the `weights` of a trained model, whatever they hold is copied on top, also
+        into larger tensors, whose other entries stay as they are. Codebooks always start from k-means.
         """
         p, k = self.config.patch, self.config.components
         patches = F.pixel_unshuffle(images, p).permute(0, 2, 3, 1).reshape(-1, 3 * p * p)
         mean = patches.mean(0)
         centred = patches - mean
         _, vectors = torch.linalg.eigh(centred.t() @ centred)  # ascending eigenvalues
-        basis = vectors.flip(1)[:, :k].contiguous()
         self.encoder.mean.copy_(mean)
-        self.encoder.basis.copy_(basis)
-        areas = basis.t().reshape(k, 3, THUMB, p // THUMB, THUMB, p // THUMB).mean((3, 5)).reshape(k, -1)
-        self.decoder.thumb.weight.copy_(areas.t() / LATENT_SCALE)
-        self.decoder.thumb.bias.copy_(mean.reshape(3, THUMB, p // THUMB, THUMB, p // THUMB).mean((2, 4)).flatten())
+        self.encoder.basis.copy_(vectors.flip(1)[:, :k])
+        self._start_base()
+        if weights:
+            self.decoder.embed.weight.zero_()  # what is new adds nothing yet
+            for name, tensor in self.state_dict().items():
+                if name in weights and not name.startswith("quantizer."):
+                    shared = tuple(slice(0, min(a, b)) for a, b in zip(tensor.shape, weights[name].shape))
+                    tensor[shared] = weights[name][shared].to(tensor)
         self.quantizer.start_from(self.encoder(self.encoder.coefficients(images)))
+
+    def _start_base(self) -> None:
+        """The linear map from coefficients to the mean colours of the areas of a patch."""
+        p, k = self.config.patch, self.config.components
+        areas = self.encoder.basis.t().reshape(k, 3, THUMB, p // THUMB, THUMB, p // THUMB).mean((3, 5)).reshape(k, -1)
+        self.decoder.thumb.weight.copy_(areas.t() / LATENT_SCALE)
+        mean = self.encoder.mean.reshape(3, THUMB, p // THUMB, THUMB, p // THUMB).mean((2, 4))
+        self.decoder.thumb.bias.copy_(mean.flatten())
 
 
 def pad_to_patches(images: Tensor, patch: int) -> Tensor:

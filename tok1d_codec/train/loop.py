@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ..data.crops import random_crops
 from ..data.shards import Pictures
 from ..errors import TrainingFailed
+from ..tokenizer.allocation import allocate, urgency
 from ..tokenizer.t1d import LATENT_SCALE, T1DTokenizer
 from .losses import PixelLosses, average_gradients
 from .presets import TrainConfig
@@ -64,13 +65,16 @@ class Trainer:
         self.ema = Ema(self.model, config.ema)
         self.step, self.stage_start, self.minutes = 0, 0, 0.0
 
-    def start(self) -> None:
-        """Set the network from the PCA of sample pictures and k-means of its latents."""
+    def start(self, weights: dict[str, Tensor] | None = None) -> None:
+        """Set the network from the PCA of sample pictures and k-means of its latents.
+
+        `weights` of a trained model go on top, before k-means; see `T1DTokenizer.start_from`.
+        """
         rng = np.random.default_rng(0)  # every process starts from the same sample
         sample = random_crops(self.pictures, self.config.start_pictures, self.config.crop, rng)
         torch_state = torch.get_rng_state()
         torch.manual_seed(0)
-        self.model.start_from_pca(sample.to(self.hardware.device))
+        self.model.start_from(sample.to(self.hardware.device), weights)
         torch.set_rng_state(torch_state)
         states = (self.model.state_dict(), self.model.quantizer.statistics, self.losses.discriminator.state_dict())
         for tensor in (tensor for state in states for tensor in state.values()):
@@ -147,19 +151,20 @@ class Trainer:
             with torch.no_grad():
                 coefficients = self.model.encoder.coefficients(images)
             z = self.model.encoder(coefficients)
-        depth = self._depth(z).to(z.device)
-        quantized, commitment, _ = self.model.quantizer(z, depth, update=not frozen)
-        return coefficients, quantized, depth, commitment
+        sums, commitment, _ = self.model.quantizer(z, update=not frozen)
+        depth = self._depth(z.detach(), sums)
+        kept = sums.gather(0, (depth - 1)[None].expand(1, *z.shape))[0]
+        return coefficients, z + (kept - z).detach(), depth, commitment
 
-    def _depth(self, z: Tensor) -> Tensor:
-        """Latents (B, D, h, w) -> levels kept in each cell (B, 1, h, w) int64."""
+    def _depth(self, z: Tensor, sums: Tensor) -> Tensor:
+        """Latents (B, D, h, w) and their quantized sums by level -> levels kept in each cell (B, 1, h, w) int64."""
         b, _, h, w = z.shape
-        levels = len(self.config.model.strides)
-        odds = torch.tensor(self.config.depth_odds)
-        depth = torch.multinomial(odds, b, replacement=True) + 1
-        more = torch.rand(b, h, w) < torch.rand(b, 1, 1)  # a part of the patches has one level more
-        more &= (torch.rand(b) < self.config.mixed_depth)[:, None, None]
-        return (depth[:, None, None] + more).clamp(max=levels)[:, None]
+        depth = torch.multinomial(torch.tensor(self.config.depth_odds), b, replacement=True) + 1
+        even = depth[:, None, None, None].expand(b, 1, h, w).to(z.device)
+        mean_depth, power = (depth - torch.rand(b)).clamp_min(1), torch.rand(b)
+        adapted = allocate(urgency(z, sums, power.to(z.device)), mean_depth.to(z.device))
+        choice = (torch.rand(b) < self.config.even_depth).to(z.device)
+        return torch.where(choice[:, None, None, None], even, adapted)
 
     def _coefficient_step(self, images: Tensor) -> dict[str, float]:
         target, quantized, depth, commitment = self._latents(images, frozen=False)

@@ -14,9 +14,11 @@ from ..nn.discriminator import PatchDiscriminator, hinge_loss
 from ..nn.lpips import LPIPS
 from .presets import TrainConfig
 
+PLAIN = 1e-3  # squared difference of neighbouring pixels in [-1, 1] at which an area counts as half plain
+
 
 class PixelLosses(nn.Module):
-    """Squared error, steps across patch borders, LPIPS of one or two networks and, later, a discriminator.
+    """Squared error, fixed patterns, LPIPS of one or two networks and, later, a discriminator.
 
     The perceptual terms see a random window of the picture or the whole picture at half size: a quarter
     of the work, the same expectation, two scales.
@@ -47,9 +49,11 @@ class PixelLosses(nn.Module):
         """
         restored = restored.detach().requires_grad_()
         squared = F.mse_loss(restored, images)
-        border = _border_error(restored, images, self.config.model.patch)
-        total = self.config.squared_weight * squared + self.config.border_weight * border
-        parts = {"mse": squared.item(), "border": border.item()}
+        plain = plain_error(restored, images)
+        lattice = lattice_error(restored, images, self.config.model.patch)
+        total = self.config.squared_weight * squared + self.config.plain_weight * plain
+        total = total + self.config.lattice_weight * lattice
+        parts = {"mse": squared.item(), "plain": plain.item(), "lattice": lattice.item()}
         seen, real = (x.contiguous(memory_format=torch.channels_last) for x in self._view(restored, images, rng))
         with autocast:
             for net, weight, name in zip(self.nets, self.weights, ("alex", "vgg")):
@@ -107,10 +111,50 @@ def _distance(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     return ((a - b).square() * weight).sum(1).mean()
 
 
-def _border_error(restored: Tensor, images: Tensor, patch: int) -> Tensor:
-    """Pictures (B, 3, H, W) -> mean absolute error of the steps across patch borders, where blocks show."""
-    steps = [(restored - images).diff(dim=dim) for dim in (2, 3)]
-    return steps[0][:, :, patch - 1 :: patch].abs().mean() + steps[1][..., patch - 1 :: patch].abs().mean()
+def plain_error(restored: Tensor, images: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) -> mean squared error, each place weighted by how plain the original is around it.
+
+    Busy surroundings mask an error, a sky or a wall shows it. The weight is PLAIN / (PLAIN + g) with g the
+    mean squared difference of neighbouring pixels within 16 x 16 of them.
+    """
+    with torch.no_grad():
+        energy = sum(F.avg_pool2d(_steps(images, dim).square().mean(1, keepdim=True), 8) for dim in (2, 3))
+        energy = F.avg_pool2d(F.pad(energy, (1, 1, 1, 1), mode="replicate"), 3, 1)
+        weight = PLAIN / (PLAIN + energy)
+        weight = F.interpolate(weight, images.shape[-2:], mode="bilinear", align_corners=False)
+    return ((restored - images).square().mean(1, keepdim=True) * weight).mean()
+
+
+def lattice_error(restored: Tensor, images: Tensor, patch: int) -> Tensor:
+    """Pictures (B, 3, H, W), sides multiples of `patch` -> how much depends on the place within a patch.
+
+    In a photograph nothing does. Blocks and woven textures do: as a mean that repeats from patch to patch,
+    or as contrast that is stronger at some places of every patch. Both are measured on the differences of
+    neighbouring pixels, against the originals' own and relative to them; 0 means no fixed pattern.
+    """
+    value = images.new_zeros(())
+    for dim in (2, 3):
+        mine, theirs = (_steps(x.mean(1, keepdim=True), dim) for x in (restored, images))
+        level = theirs.square().mean() + 1e-4
+        value = value + _by_place(mine - theirs, patch).square().mean() / level
+        for period in (8, patch):
+            energies = (_by_place(x.square(), period) for x in (mine, theirs))
+            a, b = (e / (e.mean() + 1e-4) for e in energies)
+            value = value + sum((a - b).mean(side).square().mean() for side in (0, 1))
+            if period < patch:
+                value = value + (a - b).square().mean()
+    return value
+
+
+def _steps(x: Tensor, dim: int) -> Tensor:
+    """(B, C, H, W) -> differences to the next pixel along `dim`, same shape, 0 at the end."""
+    return x.diff(dim=dim, append=x.narrow(dim, -1, 1))
+
+
+def _by_place(x: Tensor, period: int) -> Tensor:
+    """(B, 1, H, W) -> means of what has the same place within period x period squares, (period, period)."""
+    b, _, h, w = x.shape
+    return x.view(b, h // period, period, w // period, period).mean((0, 1, 3))
 
 
 def average_gradients(module: nn.Module) -> None:

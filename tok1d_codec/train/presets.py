@@ -18,11 +18,12 @@ class TrainConfig:
     crop: int = 256  # pixels
     window: int = 128  # side of the pictures that the perceptual losses and the discriminator see
     coefficient_share: float = 0.06  # first stage: share of the time spent on PCA coefficients only
-    rate: float = 8e-4  # peak learning rate
+    rate: float = 6e-4  # peak learning rate
     weight_decay: float = 0.02
     warmup_steps: int = 400
     squared_weight: float = 4.0
-    border_weight: float = 0.4
+    plain_weight: float = 40.0  # of the squared error where the original is plain: there texture is seen
+    lattice_weight: float = 0.3  # of what repeats from patch to patch
     alex_weight: float = 1.2
     vgg_weight: float = 0.3
     commitment_weight: float = 4.0
@@ -31,8 +32,8 @@ class TrainConfig:
     freeze_encoder: float = 0.85  # progress from which encoder and codebooks stand still
     ema: float = 0.999
     start_pictures: int = 1500  # sample for PCA and k-means
-    depth_odds: tuple[float, ...] = (1.0, 1.5, 1.5, 1.2, 1.2, 1.0, 1.0, 0.8, 0.8, 1.0)
-    mixed_depth: float = 0.3  # share of pictures where some patches keep one level more than the others
+    depth_odds: tuple[float, ...] = (1.0, 1.5, 1.5, 1.2, 1.2, 1.0, 1.0, 1.0, 0.8, 0.8, 0.6, 0.6, 0.5, 0.6)
+    even_depth: float = 0.35  # share of pictures where all patches keep the same levels
     validation_pictures: int = 48
     validation_minutes: float = 25.0
     checkpoint_minutes: float = 5.0

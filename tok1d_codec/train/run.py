@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from ..data.crops import centre_crops
 from ..data.shards import hold_out, list_sources, load_pictures
@@ -22,7 +24,7 @@ from .validate import Validation
 
 def run_training(
     sources: list[str], validation: list[str], out: Path, preset_name: str, minutes: float | None, *, alex: Path,
-    vgg: Path | None = None, resume: bool = False, device: str = "auto", precision: str = "auto",
+    vgg: Path | None = None, init: Path | None = None, resume: bool = False, device: str = "auto", precision: str = "auto",
     compile_losses: bool = False, seed: int = 0,
 ) -> Path | None:  # fmt: skip
     """Train a tokenizer in the folder `out` -> its `model.safetensors` (None in all processes but the first).
@@ -32,13 +34,17 @@ def run_training(
             named val*, else every 50th file.
         preset_name: ignored with `resume`: the run goes on as it was planned.
         alex, vgg: LPIPS weight files; without `vgg` that loss is left out.
+        init: model file to start from; the first stage, without pixels, is then left out.
 
     Raises:
-        MissingData: no pictures, nothing to validate on, or no checkpoint to resume from.
+        MissingData: no pictures, nothing to validate on, no checkpoint to resume from, or no file `init`.
     """
     run = RunFolder(out)
     config = run.planned() if resume else preset(preset_name)
     config = config if minutes is None else replace(config, minutes=minutes)
+    weights = None
+    if init and not resume:
+        weights, config = _read_weights(init), replace(config, coefficient_share=0.0)
     files = list_sources(sources)
     held_out = list_sources(validation)
     if held_out:
@@ -60,12 +66,20 @@ def run_training(
         if resume:
             trainer.resume()
         else:
-            trainer.start()
+            trainer.start(weights)
         trainer.train()
         return export(run, pictures, config) if hardware.rank == 0 else None
     finally:
         if hardware.world > 1:
             torch.distributed.destroy_process_group()
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Raises: MissingData."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise MissingData(f"no model to start from in {path} ({str(error).splitlines()[0]})") from None
 
 
 def _hardware(device: str, precision: str, compile_losses: bool) -> Hardware:

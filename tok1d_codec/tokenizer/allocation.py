@@ -1,0 +1,35 @@
+"""How many levels each patch keeps: busy patches more than plain ones, at a given mean."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def urgency(z: Tensor, sums: Tensor, power: Tensor) -> Tensor:
+    """What a patch still lacks before each level after the first: the larger, the sooner that level is due.
+
+    Args:
+        z: (B, D, h, w) latents.
+        sums: (levels, B, D, h, w), sums of the code vectors of the first 1, 2, ... levels.
+        power: (B,) 0 to 1. 0 compares squared errors, so that all patches end at the same error; 1
+            compares shares of each patch's own detail, which is nearly the same depth everywhere.
+
+    Returns:
+        (B, levels - 1, h, w), never growing with the level.
+    """
+    errors = (z - sums[:-1]).square().mean(2).transpose(0, 1)
+    errors = errors / (errors[:, :1] + 1e-6) ** power[:, None, None, None]
+    return errors.cummin(1).values
+
+
+def allocate(urgency: Tensor, mean_depth: Tensor) -> Tensor:
+    """Urgencies (B, levels - 1, h, w), mean depth (B,) 1 to levels -> depth of each patch (B, 1, h, w) int64.
+
+    Every picture keeps the tokens of the highest urgency, so that the depths average `mean_depth`.
+    """
+    b, levels, h, w = urgency.shape
+    kept = ((mean_depth - 1) * (h * w)).round().long().clamp(0, levels * h * w)
+    order = urgency.flatten(1).sort(descending=True, stable=True).indices  # ties: lower levels first
+    rank = torch.empty_like(order).scatter_(1, order, torch.arange(levels * h * w, device=order.device).expand(b, -1))
+    return 1 + (rank < kept[:, None]).view(b, levels, h, w).sum(1, keepdim=True)
