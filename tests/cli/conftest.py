@@ -29,7 +29,7 @@ def weights(tmp_path_factory):
     torch.manual_seed(0)
     tokenizer = T1DTokenizer(CONFIG)
     photo = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1)[None] / 127.5 - 1
-    tokenizer.start_from_pca(photo)
+    tokenizer.start_from(photo)
     tensors = {name: value.contiguous() for name, value in tokenizer.state_dict().items()}
     for level, size in enumerate(CONFIG.codebook_sizes):
         table = np.full(size, total(size) // size)

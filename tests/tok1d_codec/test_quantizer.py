@@ -39,16 +39,14 @@ def test_each_level_lowers_the_error_of_what_it_was_started_on(quantizer):
     assert errors[0] > 1.5 * errors[1] > 2.25 * errors[2]
 
 
-def test_training_pass_is_straight_through_and_keeps_the_asked_depth(quantizer):
+def test_training_pass_gives_every_prefix_and_a_loss_that_pulls_the_latents(quantizer):
     z = torch.randn(2, 4, 4, 4, requires_grad=True)
-    depth = torch.ones(2, 1, 4, 4, dtype=torch.long)
-    depth[1] = 3
-    quantized, commitment, indices = quantizer(z, depth, update=False)
-    assert torch.allclose(quantized[:1], quantizer.decode([i[:1] for i in indices[:1]], (4, 4)), atol=1e-5)
-    assert torch.allclose(quantized[1:], quantizer.decode([i[1:] for i in indices], (4, 4)), atol=1e-5)
-    (gradient,) = torch.autograd.grad(quantized.sum(), z, retain_graph=True)
-    assert torch.equal(gradient, torch.ones_like(z))
-    assert commitment > 0
+    sums, commitment, indices = quantizer(z, update=False)
+    assert sums.shape == (3, 2, 4, 4, 4) and not sums.requires_grad
+    for level in range(3):
+        assert torch.allclose(sums[level], quantizer.decode(indices[: level + 1], (4, 4)), atol=1e-5)
+    (gradient,) = torch.autograd.grad(commitment, z)
+    assert commitment > 0 and (gradient * (z - sums[-1])).sum() > 0
 
 
 def test_codebooks_follow_the_latents_and_dead_codes_come_back(quantizer):
@@ -56,11 +54,10 @@ def test_codebooks_follow_the_latents_and_dead_codes_come_back(quantizer):
     quantizer.codebook(1)[3] = 1e3  # nothing is ever near it
     quantizer.statistics["ema_count1"][3] = 0.0
     quantizer.statistics["ema_sum1"][3] = 0.0
-    depth = torch.full((8, 1, 8, 8), 3)
     z = torch.randn(8, 4, 8, 8) + 3  # not where k-means started
-    before = quantizer(z, depth, update=True)[1]
+    before = quantizer(z, update=True)[1]
     for _ in range(300):
-        after = quantizer(z, depth, update=True)[1]
+        after = quantizer(z, update=True)[1]
     assert after < 0.5 * before
     assert quantizer.codebook(1)[3].norm() < 20
 

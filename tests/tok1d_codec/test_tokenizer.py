@@ -54,12 +54,12 @@ def test_padding_repeats_the_edge():
     assert padded[0, 0].tolist() == [[0, 1, 2, 2], [3, 4, 5, 5], [3, 4, 5, 5], [3, 4, 5, 5]]
 
 
-def test_start_from_pca_is_a_transform_coder(photo):
+def test_start_from_is_a_transform_coder(photo):
     torch.manual_seed(0)
     tokenizer = T1DTokenizer(preset("tiny").model)
     crops = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 127.5 - 1
     shifted = [crops[:, :, y : y + 64, x : x + 128] for y in range(0, 32, 4) for x in range(0, 32, 8)]
-    tokenizer.start_from_pca(torch.cat(shifted))
+    tokenizer.start_from(torch.cat(shifted))
     basis = tokenizer.encoder.basis
     assert torch.allclose(basis.t() @ basis, torch.eye(basis.shape[1]), atol=1e-4)
     restored = tokenizer.decode(tokenizer.encode((crops + 1) / 2), *crops.shape[-2:]) * 2 - 1

@@ -23,7 +23,7 @@ from tok1d_codec.errors import MissingData
 from tok1d_codec.models.cards import ModelCard
 from tok1d_codec.models.store import Model, _load_tokenizer
 from tok1d_codec.prior.static import StaticTables
-from tok1d_codec.train.losses import _border_error
+from tok1d_codec.train.losses import lattice_error, plain_error
 from tok1d_codec.train.loop import Hardware, Trainer
 from tok1d_codec.train.presets import preset
 from tok1d_codec.train.state import RunFolder
@@ -126,14 +126,26 @@ def test_both_stages_lower_their_loss(trainer):
     assert 0 < trainer.train_step()["discriminator"] < 3
 
 
-def test_the_border_error_sees_blocks_and_only_those():
-    image = torch.rand(1, 3, 96, 64)
-    blocks, gradient = image.clone(), image.clone()
-    blocks[:, :, 32:64, 32:] += 0.5
-    gradient += torch.linspace(0, 0.1, 64)
-    assert _border_error(blocks, image, 32) > 0.2
-    assert _border_error(image + 0.3, image, 32) < 1e-6
-    assert 0 < _border_error(gradient, image, 32) < 0.01
+def test_the_lattice_error_sees_fixed_patterns_and_only_those(photo):
+    image = torch.from_numpy(photo).permute(2, 0, 1)[None] / 127.5 - 1  # (1, 3, 96, 160)
+    rows, cols = torch.arange(96)[:, None], torch.arange(160)
+    weave = 0.05 * ((rows + cols) % 8 < 4)
+    blocks = 0.8 * torch.rand(1, 3, 3, 5).repeat_interleave(32, 2).repeat_interleave(32, 3)
+    noise = 0.05 * torch.randn_like(image)
+    assert lattice_error(image, image, 32) == 0
+    assert lattice_error(image + 0.3, image, 32) < 1e-6
+    harmless = lattice_error(image + noise, image, 32)
+    assert lattice_error(image + weave, image, 32) > 3 * harmless
+    assert lattice_error(image + blocks, image, 32) > 3 * harmless
+
+
+def test_the_plain_error_counts_what_nothing_hides():
+    image = torch.zeros(1, 3, 64, 128)
+    image[..., 64:] = torch.rand(1, 3, 64, 64)  # the right half is busy
+    left, right = image.clone(), image.clone()
+    left[..., 8:40] += 0.1
+    right[..., 80:112] += 0.1
+    assert plain_error(left, image) > 20 * plain_error(right, image) > 0
 
 
 def test_a_frozen_encoder_stands_still(trainer):
