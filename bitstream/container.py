@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bitstream.checks import check_bits, token_crc
+from bitstream.coder import Frame
 from bitstream.errors import ChecksumMismatch, FormatError, Truncated
-from bitstream.header import MAX_PIXELS, Header, pack_header, unpack_header
+from bitstream.header import MAX_PIXELS, Header, pack_header, pack_start, unpack_header
 
 CHECKSUM_BYTES = 3
 SEED_BYTES = 32
@@ -21,18 +23,29 @@ SEED_BYTES = 32
 
 @dataclass(frozen=True)
 class Container:
-    """A file taken apart. `checksum` (24 bit) is what the file says, proven only by `verify`."""
+    """A file taken apart. `checksum` (24 bit) is what the file says, proven only by `verify`.
+
+    `missing` counts the bytes of payload that the header promises and a cut file lacks.
+    """
 
     header: Header
     payload: bytes
     checksum: int
+    missing: int = 0
+
+
+def frame(header: Header, seed: bytes) -> Frame:
+    """Header + sha256 of the weight file -> what stands in the payload beside the tokens."""
+    if header.version == 1:
+        return Frame()
+    return Frame(header.varied, check_bits(header.levels), zlib.crc32(pack_start(header), zlib.crc32(seed)))
 
 
 def pack(header: Header, payload: bytes, tokens: Sequence[np.ndarray], seed: bytes) -> bytes:
     """Header + payload + the tokens it holds -> the file.
 
     Args:
-        tokens: the levels in order, each an integer array (rows, cols) of 0..65535.
+        tokens: the levels in order, each an integer array (rows, cols) of 0..65535, -1 for absent.
         seed: the 32 bytes of the sha256 of the model's weight file.
     Raises: ValueError for tokens or a seed that are not so.
     """
@@ -41,18 +54,19 @@ def pack(header: Header, payload: bytes, tokens: Sequence[np.ndarray], seed: byt
     return head + checksum.to_bytes(CHECKSUM_BYTES, "big") + payload
 
 
-def unpack(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
-    """The file -> its parts. The length must be exactly the one that the header says.
+def unpack(data: bytes, max_pixels: int = MAX_PIXELS, cut: bool = False) -> Container:
+    """The file -> its parts. The length must be exactly the one that the header says, or less if `cut`.
 
     Raises: Truncated for a shorter file, FormatError for a longer one, and what `unpack_header` raises.
     """
     header, payload_bytes, header_bytes = unpack_header(data, max_pixels)
     start = header_bytes + CHECKSUM_BYTES
-    if len(data) < start + payload_bytes:
+    missing = max(start + payload_bytes - len(data), 0)
+    if missing > (payload_bytes if cut else 0):
         raise Truncated(f"the file has {len(data)} of its {start + payload_bytes} bytes; get the whole file")
     if len(data) > start + payload_bytes:
         raise FormatError(f"the file has {len(data)} bytes, must have {start + payload_bytes}; get it again")
-    return Container(header, bytes(data[start:]), int.from_bytes(data[header_bytes:start], "big"))
+    return Container(header, bytes(data[start:]), int.from_bytes(data[header_bytes:start], "big"), missing)
 
 
 def verify(container: Container, tokens: Sequence[np.ndarray], seed: bytes) -> None:
@@ -83,10 +97,6 @@ def _checksum(head: bytes, payload: bytes, tokens: Sequence[np.ndarray], seed: b
     if len(seed) != SEED_BYTES:
         raise ValueError(f"the seed has {len(seed)} bytes, must be the {SEED_BYTES} of a sha256 digest")
     crc = zlib.crc32(payload, zlib.crc32(head, zlib.crc32(seed)))
-    for level in map(np.asarray, tokens):
-        if level.dtype.kind not in "iu":
-            raise ValueError(f"tokens have dtype {level.dtype}, must be integers")
-        if level.size and not 0 <= level.min() <= level.max() <= 0xFFFF:
-            raise ValueError(f"tokens are {level.min()} to {level.max()}, must be 0 to 65535")
-        crc = zlib.crc32(level.astype("<u2").tobytes(), crc)
+    for level in tokens:
+        crc = token_crc(level, crc)
     return crc & 0xFFFFFF

@@ -10,11 +10,12 @@ from bitstream.varint import decode_varint, encode_varint
 
 MAGIC = 0xD1
 VERSION_MARK = 0xD0  # high nibble of the second byte; the low one is the version
-VERSION = 1
+VERSIONS = (1, 2)  # that are read; the last is written
 MAX_SIDE = 65535
 MAX_PIXELS = 2**27
 MAX_LEVELS = 15
 MAX_PAYLOAD_BYTES = 2**28 - 1  # four bytes of varint
+MAX_SCALE = 3
 FIXED_BYTES = 5
 
 
@@ -35,6 +36,9 @@ class Header:
         width, height: of the picture, 1..65535 pixels.
         levels: 1..15, how many levels of tokens the payload holds.
         coding: how it holds them.
+        version: of the format. Version 1 has no masks and no scale.
+        varied: the payload has masks that say which cells have a token on which level.
+        scale: 0..3; the tokens are those of the picture with its sides divided by 2**scale.
     Raises: ValueError for a value outside its range.
     """
 
@@ -44,6 +48,9 @@ class Header:
     height: int
     levels: int
     coding: Coding
+    version: int = VERSIONS[-1]
+    varied: bool = False
+    scale: int = 0
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -53,10 +60,23 @@ class Header:
             ("height", 1, MAX_SIDE),
             ("levels", 1, MAX_LEVELS),
             ("coding", 0, 1),
+            ("version", *VERSIONS),
+            ("varied", 0, 0 if self.version == 1 else 1),
+            ("scale", 0, 0 if self.version == 1 else MAX_SCALE),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}, must be {low} to {high}")
+
+    @property
+    def coded_size(self) -> tuple[int, int]:
+        """(height, width) in pixels of the picture whose tokens these are."""
+        return scaled(self.height, self.scale), scaled(self.width, self.scale)
+
+
+def scaled(side: int, scale: int) -> int:
+    """Side in pixels -> side / 2**scale, rounded up."""
+    return -(-side >> scale)
 
 
 def pack_header(header: Header, payload_bytes: int) -> bytes:
@@ -66,16 +86,17 @@ def pack_header(header: Header, payload_bytes: int) -> bytes:
     """
     if not 0 <= payload_bytes <= MAX_PAYLOAD_BYTES:
         raise ValueError(f"the payload has {payload_bytes} bytes, must be 0 to {MAX_PAYLOAD_BYTES}")
-    fixed = bytes(
-        [
-            MAGIC,
-            VERSION_MARK | VERSION,
-            header.coding << 6 | header.levels,
-            header.model_id,
-            header.weights_tag,
-        ]
-    )
-    return fixed + b"".join(map(encode_varint, (header.width, header.height, payload_bytes)))
+    return pack_start(header) + encode_varint(payload_bytes)
+
+
+def pack_start(header: Header) -> bytes:
+    """Header -> its bytes but for the length of the payload."""
+    if header.version == 1:
+        flags = header.coding << 6 | header.levels
+    else:
+        flags = header.coding << 7 | header.varied << 6 | header.scale << 4 | header.levels
+    fixed = bytes([MAGIC, VERSION_MARK | header.version, flags, header.model_id, header.weights_tag])
+    return fixed + encode_varint(header.width) + encode_varint(header.height)
 
 
 def unpack_header(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, int, int]:
@@ -93,11 +114,11 @@ def unpack_header(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, in
     if len(data) < FIXED_BYTES:
         raise Truncated(f"the file ends after {len(data)} bytes, inside its header; get the whole file")
     flags, model_id, weights_tag = data[2:FIXED_BYTES]
-    coding, reserved, levels = flags >> 6, flags >> 4 & 0b11, flags & 0x0F
-    if coding not in tuple(Coding):
-        raise FormatError(f"unknown coding {coding} (known: 0, 1); update t1d or get the file again")
-    if reserved:
-        raise FormatError(f"the reserved bits are {reserved}, must be 0; update t1d or get the file again")
+    version, levels = data[1] & 0x0F, flags & 0x0F
+    if version == 1:
+        coding, varied, scale = _old_flags(flags), 0, 0
+    else:
+        coding, varied, scale = flags >> 7, flags >> 6 & 1, flags >> 4 & 0b11
     if levels == 0:
         raise FormatError(f"the file has 0 levels, must have 1 to {MAX_LEVELS}; get the file again")
 
@@ -110,7 +131,20 @@ def unpack_header(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Header, in
             f"the payload is said to have {payload_bytes} bytes, at most {MAX_PAYLOAD_BYTES} are allowed; "
             "get the file again"
         )
-    return Header(model_id, weights_tag, width, height, levels, Coding(coding)), payload_bytes, at
+    header = Header(
+        model_id, weights_tag, width, height, levels, Coding(coding), version, bool(varied), scale
+    )
+    return header, payload_bytes, at
+
+
+def _old_flags(flags: int) -> int:
+    """Flags of version 1 -> coding. Raises: FormatError."""
+    coding, reserved = flags >> 6, flags >> 4 & 0b11
+    if coding not in tuple(Coding):
+        raise FormatError(f"unknown coding {coding} (known: 0, 1); update t1d or get the file again")
+    if reserved:
+        raise FormatError(f"the reserved bits are {reserved}, must be 0; update t1d or get the file again")
+    return coding
 
 
 def _check_start(data: bytes) -> None:
@@ -121,8 +155,9 @@ def _check_start(data: bytes) -> None:
     if len(data) < 2:
         raise Truncated(f"the file has only {len(data)} bytes; get the whole file")
     version = data[1] & 0x0F
-    if version != VERSION:
-        raise UnsupportedVersion(f"format version {version} is unknown (known: {VERSION}); update t1d")
+    if version not in VERSIONS:
+        known = ", ".join(map(str, VERSIONS))
+        raise UnsupportedVersion(f"format version {version} is unknown (known: {known}); update t1d")
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

@@ -53,10 +53,10 @@ def test_imports_point_downward():
     assert not wrong
 
 
-def test_only_the_coder_imports_constriction():
+def test_only_the_symbols_import_constriction():
     users = [f for top in ("bitstream", "bench", "tok1d_codec") for f in (ROOT / top).rglob("*.py")]
     users = [f.name for f in users if any(m.split(".")[0] == "constriction" for m in _imports(f))]
-    assert users == ["coder.py"]
+    assert users == ["symbols.py"]
 
 
 def test_files_stay_short():

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from bitstream import Group, total
+from bitstream.coder import _Raster
+from bitstream.symbols import RangeWriter
+from bitstream.walk import Frame, Walk
 
 
 def spread(weights: np.ndarray) -> np.ndarray:
@@ -82,3 +85,16 @@ def draw():
         return [rng.integers(0, size, shape) // rng.integers(1, 4, shape) for shape, size in pairs]
 
     return draw
+
+
+@pytest.fixture
+def written():
+    """Tokens, model, writer -> payload by this writer, be it the shorter one or not."""
+
+    def written(levels, model, writer=RangeWriter) -> bytes:
+        writer = writer()
+        model = _Raster(model) if writer.plain else model
+        Walk(model, Frame(), writer, [level.shape for level in levels], levels).run()
+        return writer.payload()
+
+    return written

@@ -11,7 +11,7 @@ from bitstream.coder import decode_tokens, encode_tokens
 from bitstream.errors import ChecksumMismatch, FormatError, Truncated
 from bitstream.header import Coding, Header
 
-HEADER = Header(model_id=1, weights_tag=0xE3, width=70, height=40, levels=2, coding=Coding.PACKED)
+HEADER = Header(model_id=1, weights_tag=0xE3, width=70, height=40, levels=2, coding=Coding.PACKED, version=1)
 TOKENS = [np.array([[1, 2]]), np.array([[3], [260]])]
 PAYLOAD = b"\x12\x34"
 
@@ -47,7 +47,7 @@ def test_token_dtype_and_layout_do_not_matter(seed):
         assert pack(HEADER, PAYLOAD, [np.asfortranarray(t, dtype=dtype) for t in TOKENS], seed) == data
 
 
-@pytest.mark.parametrize("tokens", [[np.array([[-1]])], [np.array([[65536]])], [np.array([[1.0]])]])
+@pytest.mark.parametrize("tokens", [[np.array([[-2]])], [np.array([[65536]])], [np.array([[1.0]])]])
 def test_tokens_that_do_not_fit(tokens, seed):
     with pytest.raises(ValueError):
         pack(HEADER, PAYLOAD, tokens, seed)

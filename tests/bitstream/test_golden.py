@@ -15,7 +15,7 @@ MAKE = runpy.run_path(str(FOLDER / "make.py"))
 PINNED = {
     "good": "d1d14207e3a0017805d54013fa32096aef",
     "BadMagic": "89d14207e3a0017805d54013fa32096aef",
-    "UnsupportedVersion": "d1d24207e3a0017805d54013fa32096aef",
+    "UnsupportedVersion": "d1df4207e3a0017805d54013fa32096aef",
     "Truncated": "d1d14207e3a0017805d54013fa32096a",
     "ChecksumMismatch": "d1d14207e3a0017805d54013fa32096a6f",
     "LimitExceeded": "d1d14207e3ffff03ffff0305d54013fa32096aef",
@@ -48,7 +48,7 @@ def test_bytes_are_pinned(name):
 
 def test_the_good_file():
     tokens = MAKE["TOKENS"]
-    header = Header(model_id=7, weights_tag=0xE3, width=160, height=120, levels=2, coding=Coding.RANGE)
+    header = Header(model_id=7, weights_tag=0xE3, width=160, height=120, levels=2, coding=Coding.RANGE, version=1)
     assert unpack(read("good")).header == header
     assert all(np.array_equal(a, b) for a, b in zip(decode(read("good")), tokens, strict=True))
     coding, payload = encode_tokens(tokens, MAKE["Model"]())

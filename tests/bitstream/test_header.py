@@ -8,13 +8,25 @@ import pytest
 from bitstream.errors import BadMagic, FormatError, LimitExceeded, Truncated, UnsupportedVersion
 from bitstream.header import MAX_PAYLOAD_BYTES, MAX_PIXELS, Coding, Header, pack_header, unpack_header
 
-KODAK = Header(model_id=1, weights_tag=0xAB, width=768, height=512, levels=6, coding=Coding.RANGE)
+KODAK = Header(model_id=1, weights_tag=0xAB, width=768, height=512, levels=6, coding=Coding.RANGE, version=1)
+KODAK_2 = replace(KODAK, version=2, varied=True, scale=1)
 KODAK_BYTES = bytes.fromhex("d1d1 46 01 ab 8006 8004 ec03")
 
 
 def test_bytes_are_pinned():
     assert pack_header(KODAK, 492) == KODAK_BYTES
     assert unpack_header(KODAK_BYTES + b"rest") == (KODAK, 492, 11)
+    assert pack_header(KODAK_2, 492) == bytes.fromhex("d1d2 d6 01 ab 8006 8004 ec03")
+
+
+def test_every_field_of_version_2_comes_back():
+    for varied in (False, True):
+        for scale in range(4):
+            for coding in Coding:
+                header = Header(9, 8, 767, 511, 15, coding, 2, varied, scale)
+                assert unpack_header(pack_header(header, 5))[:2] == (header, 5)
+    assert KODAK_2.coded_size == (256, 384)
+    assert replace(KODAK_2, width=1, height=9, scale=3).coded_size == (2, 1)
 
 
 @pytest.mark.parametrize("payload_bytes", [128, 16383])
@@ -23,8 +35,8 @@ def test_a_kodak_file_needs_14_bytes_with_its_checksum(payload_bytes):
 
 
 @pytest.mark.parametrize("header, payload_bytes, code", [
-    (Header(0, 0, 1, 1, 1, Coding.PACKED), 0, "d1d1 01 00 00 01 01 00"),
-    (Header(255, 255, 65535, 2048, 15, Coding.RANGE), 2**28 - 1, "d1d1 4f ff ff ffff03 8010 ffffff7f"),
+    (Header(0, 0, 1, 1, 1, Coding.PACKED, 1), 0, "d1d1 01 00 00 01 01 00"),
+    (Header(255, 255, 65535, 2048, 15, Coding.RANGE, 1), 2**28 - 1, "d1d1 4f ff ff ffff03 8010 ffffff7f"),
 ])  # fmt: skip
 def test_extremes(header, payload_bytes, code):
     data = bytes.fromhex(code)
@@ -35,6 +47,7 @@ def test_extremes(header, payload_bytes, code):
 @pytest.mark.parametrize("change", [
     {"model_id": 256}, {"model_id": -1}, {"weights_tag": 256}, {"width": 0}, {"width": 65536},
     {"height": 0}, {"height": 65536}, {"levels": 0}, {"levels": 16}, {"coding": 2},
+    {"version": 0}, {"version": 3}, {"varied": True}, {"scale": 1}, {"version": 2, "scale": 4},
 ])  # fmt: skip
 def test_a_header_out_of_range_cannot_be_made(change):
     with pytest.raises(ValueError):
@@ -52,7 +65,7 @@ def test_a_payload_out_of_range_cannot_be_written(payload_bytes):
     ("ff", BadMagic),
     ("d1c1460001010100", BadMagic),
     ("d1d0460001010100", UnsupportedVersion),
-    ("d1d2460001010100", UnsupportedVersion),
+    ("d1d3460001010100", UnsupportedVersion),
     ("d1df", UnsupportedVersion),
     ("", Truncated),
     ("d1", Truncated),
@@ -62,6 +75,7 @@ def test_a_payload_out_of_range_cannot_be_written(payload_bytes):
     ("d1d156000001 01 00", FormatError),  # reserved
     ("d1d166000001 01 00", FormatError),  # reserved
     ("d1d140000001 01 00", FormatError),  # no levels
+    ("d1d2c0000001 01 00", FormatError),  # no levels
     ("d1d1460000 00 01 00", FormatError),  # no width
     ("d1d1460000 01 00 00", FormatError),  # no height
     ("d1d1460000 8100 01 00", FormatError),  # not the shortest form

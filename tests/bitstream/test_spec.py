@@ -31,7 +31,7 @@ def example() -> bytes:
 
 def test_the_example_decodes(seed):
     container = unpack(example())
-    assert container.header == Header(1, 0xE3, 70, 40, 2, Coding.RANGE)
+    assert container.header == Header(1, 0xE3, 70, 40, 2, Coding.RANGE, 1)
     tokens = decode_tokens(container.header.coding, container.payload, [(2, 3), (2, 3)], Model())
     assert all(np.array_equal(a, b) for a, b in zip(tokens, TOKENS, strict=True))
     verify(container, tokens, seed)
@@ -40,7 +40,7 @@ def test_the_example_decodes(seed):
 
 def test_the_example_encodes(seed):
     coding, payload = encode_tokens(TOKENS, Model())
-    assert pack(Header(1, seed[0], 70, 40, 2, coding), payload, TOKENS, seed) == example()
+    assert pack(Header(1, seed[0], 70, 40, 2, coding, 1), payload, TOKENS, seed) == example()
 
 
 def test_the_tokens_and_counts_are_those_of_the_text():

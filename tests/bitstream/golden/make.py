@@ -41,11 +41,11 @@ class Model:
 def build() -> dict[str, bytes]:
     """File name without suffix -> bytes."""
     coding, payload = encode_tokens(TOKENS, Model())
-    good = pack(Header(7, SEED[0], 160, 120, 2, coding), payload, TOKENS, SEED)
+    good = pack(Header(7, SEED[0], 160, 120, 2, coding, 1), payload, TOKENS, SEED)
     return {
         "good": good,
         "BadMagic": b"\x89" + good[1:],
-        "UnsupportedVersion": good[:1] + b"\xd2" + good[2:],
+        "UnsupportedVersion": good[:1] + b"\xdf" + good[2:],
         "Truncated": good[:-1],
         "ChecksumMismatch": good[:-1] + bytes([good[-1] ^ 0x80]),
         "LimitExceeded": good[:5] + b"\xff\xff\x03\xff\xff\x03" + good[8:],  # 65535 x 65535

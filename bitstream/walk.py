@@ -1,0 +1,146 @@
+"""The way through a payload, level by level: mask, tokens, check. Writers and readers take the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from bitstream.checks import ABSENT, token_crc
+from bitstream.counts import CountsModel, Group, Levels, Shape, checked_counts, sizes, total
+from bitstream.errors import ChecksumMismatch
+from bitstream.masks import MaskModel, alive_after, alive_cells
+from bitstream.symbols import PRECISION, Coder
+
+CHUNK_ENTRIES = 2**22  # counts held at once: 4096 rows of 1024
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What stands in the payload beside the tokens. The default, nothing, is version 1 of the format.
+
+    Args:
+        varied: after the first level, a mask says which cells have a token.
+        check_bits: size of the check after each level; 0 is none.
+        crc: CRC-32 that the checks go on from.
+    """
+
+    varied: bool = False
+    check_bits: int = 0
+    crc: int = 0
+
+
+class _Cut(Exception):
+    """The payload ends here."""
+
+
+class Walk:
+    """One pass over a payload.
+
+    Args:
+        source: the tokens to write; None to read them.
+    After `run`, `known` holds the tokens and `level_bits` the information content of each level.
+    """
+
+    def __init__(
+        self, model: CountsModel, frame: Frame, coder: Coder, shapes: Sequence[Shape], source: Levels | None
+    ) -> None:
+        self.model, self.frame, self.coder, self.source = model, frame, coder, source
+        self.sizes = sizes(model, len(shapes))
+        self.shapes = list(shapes)
+        self.known = [np.full(shape, ABSENT, np.int32) for shape in shapes]
+        self.level_bits = [0.0] * len(shapes)
+        self.masks = MaskModel()
+
+    def run(self, cut: bool = False) -> int:
+        """Code everything -> how many levels are complete; fewer than all only if the payload is cut."""
+        crc, done = self.frame.crc, 0
+        try:
+            for level, groups in groupby(self.model.groups(self.shapes), key=lambda group: group.level):
+                if level != done:
+                    raise ValueError(f"the model has a group of level {level} where {done} was due")
+                present = self._mask(level)
+                self._tokens(level, groups, present)
+                crc = token_crc(self.known[level], crc)
+                if not self._check(level, crc, cut):
+                    self.known[level][:] = ABSENT
+                    return done
+                done += 1
+        except _Cut:
+            return done
+        if done != len(self.shapes):
+            raise ValueError(f"the model has groups for {done} of {len(self.shapes)} levels")
+        return done
+
+    def _code(self, level: int, symbols: np.ndarray | None, num: int, size: int, counts: np.ndarray | None) -> np.ndarray:
+        """Through the coder -> symbols, fewer than `num` if the payload ends; their bits are counted."""
+        found = self.coder.code(symbols, num, size, counts)
+        if self.coder.plain:
+            self.level_bits[level] += len(found) * (size - 1).bit_length()
+        else:
+            own = counts[found] if counts.ndim == 1 else counts[np.arange(len(found)), found]
+            self.level_bits[level] += float((PRECISION - np.log2(own + 1.0)).sum())
+        return found
+
+    def _mask(self, level: int) -> np.ndarray:
+        """-> which cells of the level have a token, bool (rows, cols)."""
+        alive = alive_after(self.known[level - 1] if level else None, self.shapes[level])
+        if not self.frame.varied or level == 0:
+            return alive
+        mask = np.zeros(self.shapes[level], np.int8)
+        source = None if self.source is None else (self.source[level] != ABSENT).astype(np.int32).ravel()
+        self.masks.next_level()
+        for parity in (0, 1):
+            cells = alive_cells(alive, parity)
+            if not len(cells):
+                continue
+            counts = self.masks.counts(alive, mask, parity, cells)
+            found = self._code(level, None if source is None else source[cells], len(cells), 2, counts)
+            if len(found) < len(cells):
+                raise _Cut
+            mask.ravel()[cells] = found
+            self.masks.learn(alive, mask, parity, cells)
+        return mask.astype(bool)
+
+    def _tokens(self, level: int, groups: Iterable[Group], present: np.ndarray) -> None:
+        """Code the tokens of a level into `known`."""
+        size, known, visits = self.sizes[level], self.known[level].reshape(-1), np.zeros(present.size, np.int8)
+        for group in groups:
+            np.add.at(visits, group.positions, 1)
+            cells = group.positions[present.ravel()[group.positions]]
+            if size == 1:  # known from the start, no bits
+                known[cells] = 0
+                continue
+            chunk = max(1, CHUNK_ENTRIES // size)
+            found = []
+            for start in range(0, len(cells), chunk):
+                part = Group(level, cells[start : start + chunk])
+                counts = checked_counts(self.model.counts(self.known, part), len(part.positions), size)
+                wanted = None if self.source is None else self.source[level].ravel()[part.positions]
+                found.append(self._code(level, wanted, len(part.positions), size, counts))
+                if len(found[-1]) < len(part.positions):
+                    break
+            if found:
+                found = np.concatenate(found)
+                known[cells[: len(found)]] = found
+                if len(found) < len(cells):
+                    raise _Cut
+        if (visits != 1).any():
+            raise ValueError("the groups of the model do not give every position exactly once")
+
+    def _check(self, level: int, crc: int, cut: bool) -> bool:
+        """Code the check of a level -> is it right? Raises: ChecksumMismatch, if the payload is not cut."""
+        bits = self.frame.check_bits
+        if not bits:
+            return True
+        size = 1 << bits
+        right = np.array([crc % size], np.int32)
+        counts = np.full(size, total(size) // size)  # flat; 2**24 - size is a multiple of size
+        found = self._code(level, None if self.source is None else right, 1, size, counts)
+        if not len(found):
+            raise _Cut
+        if found[0] != right[0] and not cut:
+            raise ChecksumMismatch(f"the check of level {level + 1} is wrong; get the file again")
+        return bool(found[0] == right[0])
