@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from tok1d_codec.models.store import Model
 
 SCALES = (1, 2, 4, 8)
+RATES_BPP = (0.003, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1)
 
 
 @dataclass(frozen=True)
 class Setting:
     """One rate: the codec's own knob, and by how much the sides are divided before it."""
 
-    quality: int  # t1d: the number of levels
+    quality: float  # t1d: bits per pixel at most
     scale: int = 1
 
 
@@ -105,19 +106,23 @@ class PillowCodec(Codec):
 
 
 class T1dCodec(Codec):
-    """The codec of this package with one loaded model, at every number of levels it has."""
+    """The codec of this package with one loaded model, at RATES_BPP."""
 
     name = "t1d"
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.description = f"t1d, model {model.card.name}, 1 to {len(model.card.codebook_sizes)} levels"
-        self.settings = tuple(Setting(k) for k in range(1, len(model.card.codebook_sizes) + 1))
+        self.description = f"t1d, model {model.card.name}, files of at most so many bits per pixel"
+        self.settings = tuple(Setting(rate_bpp) for rate_bpp in RATES_BPP)
 
     def encode(self, pixels: np.ndarray, setting: Setting) -> bytes:
         from tok1d_codec import codec
+        from tok1d_codec.errors import TargetTooSmall
 
-        return codec.encode(pixels, self.model, levels=setting.quality)
+        try:
+            return codec.encode(pixels, self.model, bpp=setting.quality)
+        except TargetTooSmall as error:  # a tiny picture: its smallest file
+            return codec.encode(pixels, self.model, size=error.least_bytes)
 
     def decode(self, data: bytes, width: int, height: int) -> np.ndarray:
         from tok1d_codec import codec

@@ -36,7 +36,7 @@ class Record:
 
 
 def make_record(codec: str, scale: int, description: str, meta: dict[str, Any], names: Sequence[str],
-                rows: dict[int, list[dict[str, float]]]) -> Record:
+                rows: dict[float, list[dict[str, float]]]) -> Record:
     """Figures of each picture -> a curve. `rows`: quality setting -> one {figure: value} per picture."""
     keys = next(iter(rows.values()))[0].keys()
     pictures = {key: [[row[key] for row in of_setting] for of_setting in rows.values()] for key in keys}

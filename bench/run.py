@@ -68,7 +68,7 @@ def benchmark(dataset: str | Path = "kodak", data_dir: str | Path | None = None,
 
 def evaluate(codec: Codec, pictures: Dataset, meta: dict[str, Any], progress: bool = False) -> list[Record]:
     """Codec + pictures -> one curve for each scale it has; seconds are of a codec that ran once before."""
-    rows: dict[int, dict[int, list]] = {}  # scale -> quality -> figures of each picture
+    rows: dict[int, dict[float, list]] = {}  # scale -> quality -> figures of each picture
     total = len(pictures.files) * len(codec.settings)
     with tqdm(total=total, desc=codec.name, unit="file", disable=None if progress else True) as bar:
         for number, file in enumerate(pictures.files):

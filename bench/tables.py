@@ -14,7 +14,7 @@ _FORMATS = {"psnr-rgb": "{:.2f}", "ms-ssim-rgb": "{:.4f}", "lpips-alex": "{:.4f}
 
 
 def points_table(records: Sequence[Record]) -> str:
-    """Measured curves -> a row for each setting, which is t1d's number of levels or the codec's quality."""
+    """Measured curves -> a row for each setting, which is t1d's limit in bpp or the codec's quality."""
     keys = ("bpp", *QUALITY, "border-ratio", "encoding_time", "decoding_time")
     head = ("codec", "size", "setting", "bpp", *SHORT.values(), "border", "encode s", "decode s")
     rows = [(record.meta["codec"], scale_label(record.meta["scale"]).replace("of", "/"), str(setting),
@@ -25,7 +25,7 @@ def points_table(records: Sequence[Record]) -> str:
 
 def same_rate_table(test: Record, bests: Sequence[Record]) -> str:
     """t1d's curve and the others' best-of-scales -> each point of t1d beside what they reach at its bpp."""
-    head = ["levels", "bpp"]
+    head = ["at most", "bpp"]
     for metric in QUALITY:
         head += [f"{SHORT[metric]} t1d", *(best.meta["codec"] for best in bests)]
     rows = []

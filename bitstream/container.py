@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bitstream.checks import check_bits, token_crc
 from bitstream.coder import Frame
 from bitstream.errors import ChecksumMismatch, FormatError, Truncated
-from bitstream.header import MAX_PIXELS, Header, pack_header, pack_start, unpack_header
+from bitstream.header import MAX_PIXELS, Coding, Header, pack_header, pack_start, unpack_header
 
 CHECKSUM_BYTES = 3
 SEED_BYTES = 32
@@ -35,10 +35,14 @@ class Container:
 
 
 def frame(header: Header, seed: bytes) -> Frame:
-    """Header + sha256 of the weight file -> what stands in the payload beside the tokens."""
+    """Header + sha256 of the weight file -> what stands in the payload beside the tokens.
+
+    It is the same for both codings, so that the shorter one can be chosen when both are written.
+    """
     if header.version == 1:
         return Frame()
-    return Frame(header.varied, check_bits(header.levels), zlib.crc32(pack_start(header), zlib.crc32(seed)))
+    start = pack_start(replace(header, coding=Coding.PACKED))
+    return Frame(header.varied, check_bits(header.levels), zlib.crc32(start, zlib.crc32(seed)))
 
 
 def pack(header: Header, payload: bytes, tokens: Sequence[np.ndarray], seed: bytes) -> bytes:

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bitstream.coder import decode_tokens, encode_tokens
-from bitstream.container import Container, pack, part_bytes, unpack, verify
+from bitstream.coder import Decoded, decode_prefix, encode_tokens
+from bitstream.container import Container, frame, pack, part_bytes, unpack, verify
 from bitstream.errors import ChecksumMismatch, FormatError, LimitExceeded
-from bitstream.header import MAX_PIXELS, MAX_SIDE, VERSION, Header
+from bitstream.header import MAX_PIXELS, MAX_SIDE, Coding, Header, scaled
 
 from .errors import BadPicture, MissingData, WrongWeights
 from .models.cards import ModelCard, card_by_id
 from .models.store import load_model, load_tables
 from .prior.static import StaticTables
+from .rate import DEFAULT_QUALITY, Target, fit, keep_most_urgent, wanted
 
 if TYPE_CHECKING:
     from .models.store import Model
 
-DEFAULT_LEVELS = 4
 
-
-def encode(pixels: np.ndarray, model: Model, levels: int | None = None) -> bytes:
+def encode(
+    pixels: np.ndarray, model: Model, levels: int | None = None, *, quality: float | None = None,
+    bpp: float | None = None, size: int | None = None,
+) -> bytes:  # fmt: skip
     """Picture, uint8 (H, W, 3) RGB -> the bytes of a file.
 
     Args:
-        levels: how many levels of tokens are written, 1 (smallest) to all that the model has;
-            DEFAULT_LEVELS, if None.
+        levels, quality, bpp, size: at most one of them; see `Target`. The default is DEFAULT_QUALITY.
 
     Raises:
         BadPicture: not a uint8 (H, W, 3) array. LimitExceeded: a side or the area is too large.
-        ValueError: the model has no such number of levels.
+        TargetTooSmall: no file of this picture has so few bytes.
+        ValueError: a target out of its range, or levels that the model does not have.
     """
-    import torch
-
+    target = Target(levels, quality, bpp, size)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise BadPicture(f"a picture of dtype {pixels.dtype} and shape {pixels.shape}; give uint8 (H, W, 3)")
     height, width = pixels.shape[:2]
@@ -42,15 +45,51 @@ def encode(pixels: np.ndarray, model: Model, levels: int | None = None) -> bytes
         raise LimitExceeded(
             f"a picture of {width}x{height}; at most {MAX_SIDE} a side and {MAX_PIXELS} pixels; shrink it"
         )
-    levels = min(DEFAULT_LEVELS, model.card.levels) if levels is None else levels
-    if not 1 <= levels <= model.card.levels:
+    if levels is not None and not 1 <= levels <= model.card.levels:
         raise ValueError(f"{levels} levels; model {model.card.name} has 1 to {model.card.levels}")
+    tokens_at = cache(lambda scale: _tokens(pixels, model, scale))
+
+    def write(scale: int, kept: int) -> bytes:
+        tokens, urgency = tokens_at(scale)
+        if urgency is not None:
+            tokens = keep_most_urgent(tokens, urgency, kept)
+        return _write(tokens, model, height, width, scale)
+
+    limit_bytes = target.most_bytes(height, width)
+    if levels is not None:
+        return _write(tokens_at(0)[0][:levels], model, height, width, 0)
+    if limit_bytes is not None:
+        return fit(write, lambda scale: _count(tokens_at(scale)[1]), limit_bytes)
+    urgency = tokens_at(0)[1]
+    return write(0, 0 if urgency is None else wanted(DEFAULT_QUALITY if quality is None else quality, urgency))
+
+
+def _tokens(pixels: np.ndarray, model: Model, scale: int) -> tuple[list[np.ndarray], np.ndarray | None]:
+    """Picture, made smaller by 2**scale -> all its tokens and their urgency, as `Tokenizer.rank` has them."""
+    import torch
+    from PIL import Image
+
+    if scale:
+        size = scaled(pixels.shape[1], scale), scaled(pixels.shape[0], scale)
+        pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
     device = next(model.tokenizer.parameters()).device
     image = torch.from_numpy(np.array(pixels)).to(device).permute(2, 0, 1)[None].float().div_(255)
-    tokens = [index[0].cpu().numpy() for index in model.tokenizer.encode(image, levels)]
-    coding, payload = encode_tokens(tokens, model.tables)
-    header = Header(model.card.id, model.card.seed[0], width, height, levels, coding)
-    return pack(header, payload, tokens, model.card.seed)
+    tokens, urgency = model.tokenizer.rank(image)
+    return [t[0].cpu().numpy() for t in tokens], None if urgency is None else urgency[0].cpu().numpy()
+
+
+def _count(urgency: np.ndarray | None) -> int:
+    return 0 if urgency is None else urgency.size
+
+
+def _write(tokens: list[np.ndarray], model: Model, height: int, width: int, scale: int) -> bytes:
+    """Tokens, -1 for absent -> the bytes of a file."""
+    varied = any((level < 0).any() for level in tokens)
+    header = Header(
+        model.card.id, model.card.seed[0], width, height, len(tokens), Coding.PACKED, varied=varied, scale=scale
+    )
+    coding, payload = encode_tokens(tokens, model.tables, frame(header, model.card.seed))
+    return pack(replace(header, coding=coding), payload, tokens, model.card.seed)
 
 
 def decode(
@@ -65,22 +104,42 @@ def decode(
         FormatError and its classes: the bytes are not a whole, undamaged file within the limits.
         UnknownModel, WrongWeights, MissingData: the model that it names is not the one at hand.
     """
+    return _decode(unpack(data, max_pixels), model, device)[0]
+
+
+def decode_partial(
+    data: bytes, model: Model | None = None, device: str = "auto", max_pixels: int = MAX_PIXELS
+) -> tuple[np.ndarray, Decoded]:
+    """The first bytes of a file, its header at least -> the picture of the tokens they hold, and those tokens.
+
+    Levels that are whole are proven by their checks; what follows them is only likely right.
+
+    Raises: as `decode`; Truncated only for a file cut inside its header.
+    """
+    return _decode(unpack(data, max_pixels, cut=True), model, device)
+
+
+def _decode(container: Container, model: Model | None, device: str) -> tuple[np.ndarray, Decoded]:
+    """A file taken apart -> picture, uint8 (H, W, 3) RGB, and its tokens."""
     import torch
 
-    container = unpack(data, max_pixels)
     header = container.header
     card = model.card if model else card_by_id(header.model_id)
-    tokens = read_tokens(container, card, model.tables if model else None)
+    decoded = read_tokens(container, card, model.tables if model else None)
     model = model or load_model(card.name, device)
     target = next(model.tokenizer.parameters()).device
-    indices = [torch.from_numpy(level.astype(np.int64))[None].to(target) for level in tokens]
+    indices = [torch.from_numpy(level.astype(np.int64))[None].to(target) for level in decoded.levels]
     with torch.inference_mode():  # rounding in place: a large picture is not held twice as floats
-        image = model.tokenizer.decode(indices, header.height, header.width)[0].mul_(255).round_()
-        return image.to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
+        image = model.tokenizer.decode(indices, *header.coded_size)
+        if header.scale:
+            size = header.height, header.width
+            image = torch.nn.functional.interpolate(image, size, mode="bicubic", align_corners=False).clamp_(0, 1)
+        image = image[0].mul_(255).round_()
+        return image.to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy(), decoded
 
 
-def read_tokens(container: Container, card: ModelCard, tables: StaticTables | None = None) -> list[np.ndarray]:
-    """Container -> verified tokens, int32 (rows, cols) for each level; needs no torch.
+def read_tokens(container: Container, card: ModelCard, tables: StaticTables | None = None) -> Decoded:
+    """Container -> verified tokens, int32 (rows, cols) for each level, -1 for absent; needs no torch.
 
     Raises:
         WrongWeights: the file was written with another model than `card`. FormatError: damaged.
@@ -93,43 +152,52 @@ def read_tokens(container: Container, card: ModelCard, tables: StaticTables | No
         )
     if header.levels > card.levels:
         raise FormatError(f"{header.levels} levels, but model {card.name} has {card.levels}; the file is damaged")
-    shapes = card.token_shapes(header.height, header.width, header.levels)
-    tokens = decode_tokens(header.coding, container.payload, shapes, tables or load_tables(card))
-    verify(container, tokens, card.seed)
-    return tokens
+    shapes = card.token_shapes(*header.coded_size, header.levels)
+    tables, cut = tables or load_tables(card), container.missing > 0
+    decoded = decode_prefix(
+        header.coding, container.payload, shapes, tables, frame(header, card.seed), cut
+    )
+    if not cut:
+        verify(container, decoded.levels, card.seed)
+    return decoded
 
 
 def info(data: bytes) -> dict:
-    """The bytes of a file -> what they say, without decoding pixels; needs no torch.
+    """The bytes of a file, whole or cut -> what they say, without decoding pixels; needs no torch.
 
     Returns:
-        version, model, model_id, width, height, levels, tokens (per level), coding, bytes (by part and
-        in all), bpp, and checksum: "ok", "mismatch" or "unknown (why)".
+        version, model, model_id, width, height, scale, levels, tokens (per level, as far as they are there),
+        coding, bytes (by part and in all), level_bytes (of each level), bpp, missing_bytes, and checksum:
+        "ok", "mismatch", "cut (N levels are whole)" or "unknown (why)".
 
     Raises:
-        FormatError and its classes: not a whole file. UnknownModel: written by a model not known here.
+        FormatError and its classes: not a file or the beginning of one. UnknownModel: written by a model
+        not known here.
     """
-    container = unpack(data)
+    container = unpack(data, cut=True)
     header = container.header
     card = card_by_id(header.model_id)
-    shapes = card.token_shapes(header.height, header.width, header.levels)
+    decoded = None
     try:
-        read_tokens(container, card)
-        state = "ok"
+        decoded = read_tokens(container, card)
+        state = f"cut ({decoded.complete} levels are whole)" if container.missing else "ok"
     except ChecksumMismatch:
         state = "mismatch"
     except (MissingData, WrongWeights) as error:
         state = f"unknown ({error})"
     return {
-        "version": VERSION,
+        "version": header.version,
         "model": card.name,
         "model_id": card.id,
         "width": header.width,
         "height": header.height,
+        "scale": header.scale,
         "levels": header.levels,
-        "tokens": [rows * cols for rows, cols in shapes],
+        "tokens": [int((level >= 0).sum()) for level in decoded.levels] if decoded else None,
         "coding": header.coding.name.lower(),
         "bytes": {**part_bytes(container), "total": len(data)},
+        "level_bytes": [round(bits / 8, 1) for bits in decoded.level_bits] if decoded else None,
         "bpp": round(8 * len(data) / (header.width * header.height), 6),
+        "missing_bytes": container.missing,
         "checksum": state,
     }

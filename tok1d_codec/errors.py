@@ -32,6 +32,22 @@ class TrainingFailed(T1DError):
     exit_code = 6
 
 
+class TargetTooSmall(T1DError):
+    """No file of this picture is as small as was asked; the smallest one has `least_bytes`."""
+
+    exit_code = 7
+
+    def __init__(self, limit_bytes: int, least_bytes: int) -> None:
+        super().__init__(f"{limit_bytes} bytes are asked for; the smallest file of this picture has {least_bytes}")
+        self.least_bytes = least_bytes
+
+
+class PartialPicture(T1DError):
+    """A picture was made, but of a part of its file; `--partial` had allowed it."""
+
+    exit_code = 8
+
+
 class UnknownModel(T1DError):
     """No model card has this id or name."""
 

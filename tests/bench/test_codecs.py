@@ -7,8 +7,8 @@ import pytest
 from skimage import data
 
 from bench import CODECS, codecs, plots
-from bench.codecs import PillowCodec, Setting, T1dCodec, open_codec
-from bitstream.container import unpack
+from bench.codecs import RATES_BPP, PillowCodec, Setting, T1dCodec, open_codec
+
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +60,15 @@ def test_formats_are_what_they_say(photo):
         assert next(iter(open_codec(name).meta().values()))
 
 
-def test_t1d_at_each_number_of_levels(photo, tiny_model):
-    codec = T1dCodec(tiny_model)
-    points = list(codec.points(photo))
-    assert [p.setting for p in points] == [Setting(1), Setting(2), Setting(3)]
+def test_t1d_at_each_rate(photo, tiny_model):
+    codec, pixels = T1dCodec(tiny_model), np.tile(photo, (3, 3, 1))
+    points = list(codec.points(pixels))
+    assert [p.setting.quality for p in points] == list(RATES_BPP)
+    assert all(p.rate_bpp <= p.setting.quality for p in points)
+    assert all(a.rate_bpp <= b.rate_bpp for a, b in zip(points, points[1:]))
     for point in points:
-        assert unpack(point.data).header.levels == point.setting.quality
-        assert point.reconstruction.shape == photo.shape and point.reconstruction.dtype == np.uint8
-    assert points[0].rate_bpp < points[1].rate_bpp < points[2].rate_bpp
+        assert point.reconstruction.shape == pixels.shape and point.reconstruction.dtype == np.uint8
+    tiny = codec.encode(photo[:8, :8], Setting(0.003))
+    assert len(tiny) < len(codec.encode(photo, Setting(0.1)))
     card = tiny_model.card
     assert codec.meta() == {"model": card.name, "model_sha256": card.sha256, "device": "cpu"}

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from PIL import Image
 from skimage import data
 
+from bench.codecs import RATES_BPP
 from bench import codecs, plots, published, run, tables
 from bench.records import load
 from tok1d_codec.cli.bench import bench as bench_command
@@ -47,14 +48,14 @@ def test_everything_is_written(folder, tmp_path, bundled):
 
     record = load(tmp_path / "out" / "photos" / "t1d.json")
     pixels = [read_picture(file).pixels for file in sorted(folder.iterdir())]
-    rates = [8 * len(encode(p, bundled, levels=2)) / (p.shape[0] * p.shape[1]) for p in pixels]
-    assert record.results["bpp"][1] == pytest.approx(np.mean(rates), rel=1e-5)
+    rates = [8 * len(encode(p, bundled, bpp=RATES_BPP[4])) / (p.shape[0] * p.shape[1]) for p in pixels]
+    assert record.results["bpp"][4] == pytest.approx(np.mean(rates), rel=1e-5)
     meta = record.meta
-    assert meta["settings"] == [1, 2, 3] and meta["model"] == "tiny"
+    assert meta["settings"] == list(RATES_BPP) and meta["model"] == "tiny"
     assert {"data_sha256", "commit", "command", "versions", "cpu", "threads", "device", "date"} <= set(meta)
     assert record.pictures["names"] == ["cat.png", "face.png"]
     lengths = {len(values) for values in record.results.values()}
-    assert lengths == {3}
+    assert lengths == {len(RATES_BPP)}
 
 
 def test_earlier_curves_of_the_same_pictures_are_shown_again(folder, tmp_path, bundled):

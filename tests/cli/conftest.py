@@ -68,7 +68,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def t1d_file(model, folder):
     """cat.t1d, four levels of cat.png."""
-    assert main(["encode", "cat.png", "cat.t1d"]) == 0
+    assert main(["encode", "cat.png", "cat.t1d", "--levels", "4"]) == 0
     return folder / "cat.t1d"
 
 

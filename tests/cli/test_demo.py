@@ -3,37 +3,32 @@ from __future__ import annotations
 import io
 
 import numpy as np
-import pytest
 import skimage.data
 from PIL import Image
 
 from bench.metrics import psnr_rgb
 from tok1d_codec.cli import showcase
 from tok1d_codec.cli.contact_sheet import LINE, MARGIN, Cell, contact_sheet
-from tok1d_codec.cli.showcase import best_webp, spread
+from tok1d_codec.cli.showcase import best_webp
 
 
 def test_demo(model, folder, run, monkeypatch):
     monkeypatch.setattr(showcase, "PHOTOGRAPHS", ("chelsea",))
-    monkeypatch.setattr(showcase, "MAX_RATES", 2)
+    monkeypatch.setattr(showcase, "RATES_BPP", (0.01, 0.05))
     code, out, err = run("demo", "out")
     assert (code, err) == (0, "")
     kinds = ("t1d", "png", "webp")
-    files = {"chelsea.png", "contact-sheet.png", *(f"chelsea-{n}.{kind}" for n in (2, 5) for kind in kinds)}
+    files = {"chelsea.png", "contact-sheet.png", *(f"chelsea-{n}.{kind}" for n in (0.01, 0.05) for kind in kinds)}
     assert {p.name for p in (folder / "out").iterdir()} == files
-    size = (folder / "out" / "chelsea-5.t1d").stat().st_size
-    assert f"chelsea-5.t1d: {size} bytes, {8 * size / (451 * 300):.4f} bpp, " in out
-    assert (folder / "out" / "chelsea-5.webp").stat().st_size <= size
+    size = (folder / "out" / "chelsea-0.05.t1d").stat().st_size
+    assert 0.045 < 8 * size / (451 * 300) <= 0.05
+    assert f"chelsea-0.05.t1d: {size} bytes, {8 * size / (451 * 300):.4f} bpp, " in out
+    assert (folder / "out" / "chelsea-0.05.webp").stat().st_size <= size
     with Image.open(folder / "out" / "contact-sheet.png") as sheet:
         assert sheet.width > 3 * 451 and sheet.height > 2 * 300
     code, _, err = run("demo", "out")
     assert code == 4 and "--force" in err
     assert run("demo", "out", "--force")[0] == 0
-
-
-@pytest.mark.parametrize("levels, numbers", [(1, [1]), (2, [1, 2]), (4, [1, 2, 3, 4]), (10, [2, 5, 7, 10])])
-def test_rates_are_spread_up_to_all_levels(levels, numbers):
-    assert spread(levels) == numbers
 
 
 def test_webp_is_the_best_that_fits():

@@ -13,6 +13,7 @@ from bitstream.container import unpack
 from tok1d_codec import codec
 from tok1d_codec.cli import main
 from tok1d_codec.cli.encode import encode
+from tok1d_codec.rate import DEFAULT_QUALITY
 
 
 def pixels_of(source) -> np.ndarray:
@@ -24,7 +25,9 @@ def test_there_and_back(model, folder, run):
     code, out, err = run("encode", "cat.png", "cat.t1d")
     data = (folder / "cat.t1d").read_bytes()
     assert (code, out) == (0, "")
-    assert err == f"cat.t1d: {len(data)} bytes, {8 * len(data) / 5400:.4f} bpp, 4 of 5 levels, 90x60\n"
+    levels = unpack(data).header.levels
+    kept = f"up to {levels} of 5 levels"
+    assert err == f"cat.t1d: {len(data)} bytes, {8 * len(data) / 5400:.4f} bpp, {kept}, 90x60\n"
     assert run("decode", "cat.t1d", "back.png") == (0, "", f"back.png: 90x60 from {len(data)} bytes\n")
     back = pixels_of("back.png")
     np.testing.assert_array_equal(back, codec.decode(data))
@@ -49,9 +52,45 @@ def test_levels(model, folder, run):
     assert run("encode", "cat.png", "cat.t1d", "--levels", 0)[0] == 2
 
 
-def test_default_levels_are_those_that_the_help_names():
-    levels = next(option for option in encode.params if option.name == "levels")
-    assert f"[default: {codec.DEFAULT_LEVELS}]" in levels.help
+def test_the_default_quality_is_the_one_that_the_help_names(model, folder, run):
+    quality = next(option for option in encode.params if option.name == "quality")
+    assert f"[default: {DEFAULT_QUALITY}]" in quality.help
+    run("encode", "cat.png", "a.t1d")
+    run("encode", "cat.png", "b.t1d", "-q", DEFAULT_QUALITY)
+    assert (folder / "a.t1d").read_bytes() == (folder / "b.t1d").read_bytes()
+
+
+@pytest.mark.parametrize("option, value, most", [
+    ("--size", "60", 60), ("--size", "60B", 60), ("--size", "0.05kB", 50), ("--size", "1 k", 1000), ("--bpp", "0.1", 67)
+])  # fmt: skip
+def test_sizes_are_met_from_below(model, folder, run, option, value, most):
+    code, _, err = run("encode", "cat.png", "cat.t1d", option, value)
+    size = len((folder / "cat.t1d").read_bytes())
+    assert code == 0 and size <= most and f"{size} bytes" in err
+    assert size > most - 4 or unpack((folder / "cat.t1d").read_bytes()).header.levels == 5
+
+
+def test_impossible_and_contradictory_sizes(model, folder, run):
+    code, out, err = run("encode", "cat.png", "cat.t1d", "--size", "3")
+    assert (code, out) == (7, "") and re.search(r"the smallest file of this picture has \d+", err)
+    assert len(err.splitlines()) == 1 and not (folder / "cat.t1d").exists()
+    code, _, err = run("encode", "cat.png", "cat.t1d", "--size", "90", "-q", "3")
+    assert code == 2 and "--quality and --size exclude each other" in err
+    for wrong in ("0", "-4", "many", "1GB", "1e3"):
+        assert run("encode", "cat.png", "cat.t1d", "--size", wrong)[0] == 2
+
+
+def test_a_cut_file_gives_a_picture_only_if_asked(model, folder, run):
+    run("encode", "cat.png", "cat.t1d", "--levels", 5)
+    data = (folder / "cat.t1d").read_bytes()
+    (folder / "cut.t1d").write_bytes(data[: len(data) // 2])
+    assert run("decode", "cut.t1d", "back.png")[0] == 12 and not (folder / "back.png").exists()
+    code, out, err = run("decode", "cut.t1d", "back.png", "--partial")
+    assert code == 8 and pixels_of("back.png").shape == (60, 90, 3)
+    assert re.search(rf"cut.t1d has {len(data) // 2} of {len(data)} bytes: \d of 5 levels are whole", err)
+    assert run("decode", "cat.t1d", "whole.png", "--partial")[0] == 0
+    code, out, _ = run("info", "cut.t1d")
+    assert code == 12 and re.search(r"checksum +cut \(\d levels are whole\)", out)
 
 
 def test_what_is_lost_is_said_once_on_stderr(model, folder, run):
@@ -82,7 +121,7 @@ def test_format_by_option(t1d_file, run):
 
 def test_streams(t1d_file, folder):
     runner = CliRunner()
-    encoded = runner.invoke(main, ["encode", "-", "-"], input=(folder / "cat.png").read_bytes())
+    encoded = runner.invoke(main, ["encode", "-", "-", "--levels", "4"], input=(folder / "cat.png").read_bytes())
     assert encoded.exit_code == 0 and encoded.stdout_bytes == t1d_file.read_bytes()
     for options, format in (([], "PNG"), (["--format", "jpeg"], "JPEG")):
         decoded = runner.invoke(main, ["decode", "-", "-", *options], input=encoded.stdout_bytes)

@@ -59,14 +59,14 @@ def test_exit_codes(t1d_file, folder, run, prepare, args, code, said):
 
 BAD_FILES = {
     "magic": (lambda data: b"\x89PNG" + data, 10),
-    "version": (lambda data: data[:1] + b"\xd2" + data[2:], 11),
+    "version": (lambda data: data[:1] + b"\xd3" + data[2:], 11),
     "empty": (lambda data: b"", 12),
     "truncated": (lambda data: data[:-1], 12),
     "payload": (lambda data: data[:11] + bytes([data[11] ^ 128]) + data[12:], 13),
     "checksum": (lambda data: data[:8] + bytes([data[8] ^ 1]) + data[9:], 13),
     "size": (lambda data: data[:5] + b"\xff\xff\x03\xff\xff\x03" + data[7:], 14),
     "trailing": (lambda data: data + b"\0", 15),
-    "reserved": (lambda data: data[:2] + bytes([data[2] | 16]) + data[3:], 15),
+    "levels": (lambda data: data[:2] + bytes([data[2] & 0xF0]) + data[3:], 15),
     "model": (lambda data: data[:3] + b"\x01" + data[4:], 20),
     "tag": (lambda data: data[:4] + bytes([data[4] ^ 1]) + data[5:], 21),
 }
@@ -105,7 +105,7 @@ def test_errors_of_the_system(t1d_file, folder, run, monkeypatch, error, code, s
     def fail(*_, **__):
         raise error
 
-    for target, owner in (("decode", codec), ("fsync", os)):
+    for target, owner in (("decode_partial", codec), ("fsync", os)):
         with monkeypatch.context() as patch:
             patch.setattr(owner, target, fail)
             got, out, err = run("decode", "cat.t1d", "new.png")
@@ -118,7 +118,7 @@ def test_a_fault_of_ours_is_not_hidden(t1d_file, folder, monkeypatch, fault):
     def fail(*_, **__):
         raise fault
 
-    monkeypatch.setattr(codec, "decode", fail)
+    monkeypatch.setattr(codec, "decode_partial", fail)
     with pytest.raises(type(fault), match=str(fault)):
         main(["decode", "cat.t1d", "new.png"])
 

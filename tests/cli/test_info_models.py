@@ -12,10 +12,11 @@ def test_info_as_json(t1d_file, model, run):
     facts = json.loads(out)
     size = t1d_file.stat().st_size
     assert (code, err) == (0, "")
-    assert facts["version"] == 1 and facts["model"] == "t1d" and facts["checksum"] == "ok"
+    assert facts["version"] == 2 and facts["model"] == "t1d" and facts["checksum"] == "ok"
     assert (facts["width"], facts["height"], facts["levels"]) == (90, 60, 4)
     assert facts["tokens"] == [2 * 3, 4 * 6, 4 * 6, 4 * 6]
     assert facts["bytes"] == {"header": 8, "checksum": 3, "payload": size - 11, "total": size}
+    assert len(facts["level_bytes"]) == 4 and sum(facts["level_bytes"]) == pytest.approx(size - 11, abs=2)
     assert facts["bpp"] == pytest.approx(8 * size / 5400, abs=1e-6)
 
 

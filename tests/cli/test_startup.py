@@ -43,7 +43,7 @@ def test_every_command_is_named_like_its_module():
         assert main.get_command(None, name).name == name
 
 
-@pytest.mark.parametrize("content, code", [(b"no t1d file", 10), (b"\xd1\xd2", 11), (b"\xd1\xd1\x01", 12)])
+@pytest.mark.parametrize("content, code", [(b"no t1d file", 10), (b"\xd1\xd3", 11), (b"\xd1\xd1\x01", 12)])
 def test_a_bad_file_ends_before_torch(tmp_path, content, code):
     path = tmp_path / "bad.t1d"
     path.write_bytes(content)

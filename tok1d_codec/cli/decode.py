@@ -19,6 +19,7 @@ from tok1d_codec.cli.options import FILE, say, use_threads
     type=click.Choice(["png", "jpeg", "webp", "tiff"]),
     help="Format of OUT.  [default: by its extension; png for -]",
 )
+@click.option("--partial", is_flag=True, help="Make the coarser picture that the first bytes of a file hold.")
 @options.device
 @options.threads
 @options.force
@@ -33,13 +34,18 @@ def decode(
     source: Path,
     target: Path,
     format: str | None,
+    partial: bool,
     device: str,
     threads: int | None,
     force: bool,
     max_pixels: int,
 ) -> None:
-    """Turn the t1d file IN back into the picture OUT (.png, .jpg, .webp, .tif). `-` is stdin or stdout."""
+    """Turn the t1d file IN back into the picture OUT (.png, .jpg, .webp, .tif). `-` is stdin or stdout.
+
+    With --partial, a file that was cut anywhere behind its header gives a picture too; the exit code is then 8.
+    """
     from bitstream.container import unpack
+    from tok1d_codec.errors import PartialPicture
     from tok1d_codec.image.files import check_output, read_bytes
     from tok1d_codec.image.io import output_format, write_picture
     from tok1d_codec.models.cards import card_by_id
@@ -47,10 +53,16 @@ def decode(
     output_format(target, format)
     check_output(target, force)
     data = read_bytes(source)
-    card_by_id(unpack(data, max_pixels=max_pixels).header.model_id)  # a bad file ends before torch is loaded
+    container = unpack(data, max_pixels, cut=partial)
+    card_by_id(container.header.model_id)  # a bad file ends before torch is loaded
     use_threads(threads)
-    from tok1d_codec.codec import decode as decode_pixels
+    from tok1d_codec.codec import decode_partial
 
-    pixels = decode_pixels(data, device=device, max_pixels=max_pixels)
+    pixels, held = decode_partial(data, device=device, max_pixels=max_pixels)
     write_picture(pixels, target, format, force)
     say(f"{target}: {pixels.shape[1]}x{pixels.shape[0]} from {len(data)} bytes")
+    if container.missing:
+        total = len(data) + container.missing
+        raise PartialPicture(
+            f"{source} has {len(data)} of {total} bytes: {held.complete} of {len(held.levels)} levels are whole"
+        )

@@ -21,12 +21,10 @@ def demo(folder: Path, model: str, device: str, threads: int | None, force: bool
 
     OUTDIR/contact-sheet.png shows them all, beside the files themselves and what the t1d files decode to.
     """
-    from tok1d_codec.cli.showcase import check_folder, spread, write_showcase
-    from tok1d_codec.models.cards import card_by_name
+    from tok1d_codec.cli.showcase import check_folder, write_showcase
 
-    rates = spread(card_by_name(model).levels)
-    check_folder(folder, rates, force)
+    check_folder(folder, force)
     use_threads(threads)
     from tok1d_codec.models.store import load_model
 
-    write_showcase(folder, load_model(model, device=device), rates, force, device=device, report=click.echo)
+    write_showcase(folder, load_model(model, device=device), force, device=device, report=click.echo)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -11,10 +12,27 @@ from tok1d_codec.cli import options
 from tok1d_codec.cli.options import FILE, say, use_threads
 
 
+class Bytes(click.ParamType):
+    """A number of bytes: `600`, `600B`, `1.5kB`, `2MB`; a kB is 1000 bytes."""
+
+    name = "bytes"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(k|M)?B?", str(value), re.IGNORECASE)
+        unit = {"": 1, "k": 1_000, "m": 1_000_000}
+        size = int(float(found[1]) * unit[(found[2] or "").lower()]) if found else 0
+        if size < 1:
+            self.fail(f"{value!r} is not a number of bytes such as 600, 600B or 1.5kB")
+        return size
+
+
 @click.command()
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("target", metavar="OUT", type=FILE)
-@click.option("--levels", type=click.IntRange(min=1), help="Levels to write; fewer is smaller.  [default: 4]")
+@click.option("-q", "--quality", type=click.FloatRange(0, 100), help="0 is smallest, 100 best.  [default: 50]")
+@click.option("--bpp", type=click.FloatRange(min=0, min_open=True), help="At most so many bits per pixel.")
+@click.option("--size", type=Bytes(), help="At most so many bytes: 600, 600B, 1.5kB.")
+@click.option("--levels", type=click.IntRange(min=1), help="The same number of levels for all of the picture.")
 @options.model
 @options.device
 @options.threads
@@ -23,6 +41,9 @@ from tok1d_codec.cli.options import FILE, say, use_threads
 def encode(
     source: Path,
     target: Path,
+    quality: float | None,
+    bpp: float | None,
+    size: int | None,
     levels: int | None,
     model: str,
     device: str,
@@ -30,11 +51,18 @@ def encode(
     force: bool,
     verbose: bool,
 ) -> None:
-    """Turn the picture IN into the t1d file OUT. `-` is stdin or stdout."""
+    """Turn the picture IN into the t1d file OUT. `-` is stdin or stdout.
+
+    One of -q, --bpp, --size and --levels says how large OUT may be.
+    """
     from bitstream.container import part_bytes, unpack
     from tok1d_codec.image.io import atomic_write, check_output, read_picture
     from tok1d_codec.models.cards import card_by_name
 
+    asked = {"--quality": quality, "--bpp": bpp, "--size": size, "--levels": levels}
+    given = [name for name, value in asked.items() if value is not None]
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} exclude each other; give one of them")
     check_output(target, force)
     most = card_by_name(model).levels
     if levels is not None and levels > most:
@@ -50,14 +78,16 @@ def encode(
 
     loaded = load_model(model, device=device)
     ready = time.perf_counter()
-    data = encode_pixels(picture.pixels, loaded, levels=levels)
+    data = encode_pixels(picture.pixels, loaded, levels, quality=quality, bpp=bpp, size=size)
     done = time.perf_counter()
     atomic_write(target, data, force)
 
     container = unpack(data)
     head = container.header
     rate_bpp = 8 * len(data) / (head.width * head.height)
-    kept = f"{head.levels} of {most} levels"
+    kept = ("up to " if head.varied else "") + f"{head.levels} of {most} levels"
+    if head.scale:
+        kept += f" at 1/{1 << head.scale} of the sides"
     say(f"{target}: {len(data)} bytes, {rate_bpp:.4f} bpp, {kept}, {head.width}x{head.height}")
     if verbose:
         say("bytes: " + ", ".join(f"{part} {size}" for part, size in part_bytes(container).items()))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bitstream.errors import ChecksumMismatch
+from bitstream.errors import ChecksumMismatch, Truncated
 from tok1d_codec.cli.options import FILE
 
 
@@ -18,7 +18,8 @@ from tok1d_codec.cli.options import FILE
 def info(source: Path, as_json: bool) -> None:
     """Show version, model, size, tokens and bytes of the t1d file FILE, and whether it is undamaged.
 
-    `-` is stdin. The checksum is ok, mismatch, or unknown where the model's weights are not installed.
+    `-` is stdin. The checksum is ok, mismatch, cut for the first bytes of a file, or unknown where the
+    model's weights are not installed.
     """
     from tok1d_codec.codec import info as read_info
     from tok1d_codec.image.files import read_bytes
@@ -27,6 +28,8 @@ def info(source: Path, as_json: bool) -> None:
     click.echo(json.dumps(facts, indent=2) if as_json else _as_text(facts))
     if facts["checksum"] == "mismatch":
         raise ChecksumMismatch(f"{str(source)!r} is damaged or made with other weights; get it again")
+    if facts["missing_bytes"]:
+        raise Truncated(f"{str(source)!r} lacks its last {facts['missing_bytes']} bytes; get the whole file")
 
 
 def _as_text(facts: dict[str, Any]) -> str:

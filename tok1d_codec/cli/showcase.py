@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tok1d_codec.models.store import Model
 
 PHOTOGRAPHS = ("astronaut", "coffee", "chelsea")  # in scikit-image's wheel, nothing is fetched
-MAX_RATES = 4
+RATES_BPP = (0.005, 0.01, 0.02, 0.04)
 SHEET = "contact-sheet.png"
 WEBP = PillowCodec("webp", qualities=())
 
@@ -34,25 +34,19 @@ class Webp:
     pixels: np.ndarray
 
 
-def spread(levels: int) -> list[int]:
-    """How many levels a model has -> at most MAX_RATES numbers of levels, evenly spaced up to all."""
-    count = min(levels, MAX_RATES)
-    return [levels * i // count for i in range(1, count + 1)]
-
-
-def check_folder(folder: Path, rates: list[int], force: bool) -> None:
+def check_folder(folder: Path, force: bool) -> None:
     """Make the folder. Raises OutputExists if it holds one of the files to write and `force` is False."""
     folder.mkdir(parents=True, exist_ok=True)
-    stems = [f"{name}-{levels}" for name in PHOTOGRAPHS for levels in rates]
+    stems = [f"{name}-{rate_bpp:g}" for name in PHOTOGRAPHS for rate_bpp in RATES_BPP]
     files = [f"{stem}.{kind}" for stem in stems for kind in ("t1d", "png", "webp")]
     for file in [SHEET, *(f"{name}.png" for name in PHOTOGRAPHS), *files]:
         check_output(folder / file, force)
 
 
 def write_showcase(
-    folder: Path, model: Model, rates: list[int], force: bool, device: str, report: Callable[[str], object]
+    folder: Path, model: Model, force: bool, device: str, report: Callable[[str], object]
 ) -> None:
-    """Encode every photograph with each number of levels in `rates`; `report` gets a line per file."""
+    """Encode every photograph at each of RATES_BPP; `report` gets a line per file."""
     rows = []
     for name in PHOTOGRAPHS:
         pixels = getattr(skimage.data, name)()
@@ -61,16 +55,16 @@ def write_showcase(
         report(f"{folder / name}.png: the original, {width}x{height}")
         upper = [Cell((name, f"original, {width}x{height}"), pixels)]
         lower = [Cell(("WebP at the same number of bytes,", "best of full, 1/2, 1/4 and 1/8 size"))]
-        for levels in rates:
-            path = folder / f"{name}-{levels}.t1d"
-            data = encode(pixels, model, levels=levels)
+        for rate_bpp in RATES_BPP:
+            path = folder / f"{name}-{rate_bpp:g}.t1d"
+            data = encode(pixels, model, bpp=rate_bpp)
             decoded = decode(data, model, device=device)
             atomic_write(path, data, force)
-            write_picture(decoded, path.with_suffix(".png"), force=force)
-            upper.append(Cell((f"t1d, levels: {levels}", figures(data, pixels, decoded)), decoded))
+            write_picture(decoded, folder / f"{name}-{rate_bpp:g}.png", force=force)
+            upper.append(Cell((f"t1d, at most {rate_bpp:g} bpp", figures(data, pixels, decoded)), decoded))
             report(f"{path}: {upper[-1].lines[1]}")
             webp = best_webp(pixels, len(data))
-            path = path.with_suffix(".webp")
+            path = folder / f"{name}-{rate_bpp:g}.webp"
             atomic_write(path, webp.data, force)
             title = f"WebP, 1/{webp.scale} size" if webp.scale > 1 else "WebP, full size"
             title += "" if len(webp.data) <= len(data) else ", as small as it gets"

@@ -6,19 +6,17 @@ import torch
 from torch import Tensor
 
 
-def urgency(z: Tensor, sums: Tensor, power: Tensor) -> Tensor:
+def urgency(errors: Tensor, power: Tensor) -> Tensor:
     """What a patch still lacks before each level after the first: the larger, the sooner that level is due.
 
     Args:
-        z: (B, D, h, w) latents.
-        sums: (levels, B, D, h, w), sums of the code vectors of the first 1, 2, ... levels.
+        errors: (B, levels - 1, h, w), mean squared error of the latents after 1, 2, ... levels.
         power: (B,) 0 to 1. 0 compares squared errors, so that all patches end at the same error; 1
             compares shares of each patch's own detail, which is nearly the same depth everywhere.
 
     Returns:
         (B, levels - 1, h, w), never growing with the level.
     """
-    errors = (z - sums[:-1]).square().mean(2).transpose(0, 1)
     errors = errors / (errors[:, :1] + 1e-6) ** power[:, None, None, None]
     return errors.cummin(1).values
 

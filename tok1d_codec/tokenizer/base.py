@@ -20,6 +20,17 @@ class Tokenizer(nn.Module, ABC):
     def encode(self, images: Tensor, levels: int | None = None) -> list[Tensor]:
         """(B, 3, H, W) in [0, 1], any size -> indices of the first `levels` levels (all, if None)."""
 
+    def rank(self, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """As `encode`, all levels, and which tokens are due first: the larger, the sooner.
+
+        The ranks (B, levels - 1, rows, cols) are those of the tokens after the first level, never growing
+        with the level; None for a family that cannot leave tokens out.
+        """
+        return self.encode(images), None
+
     @abstractmethod
     def decode(self, indices: list[Tensor], height: int, width: int) -> Tensor:
-        """Indices of a prefix of the levels -> (B, 3, height, width) in [0, 1]."""
+        """Indices of a prefix of the levels -> (B, 3, height, width) in [0, 1].
+
+        A family that ranks its tokens takes -1 for one that is absent.
+        """

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..config import TokenizerConfig
 from ..nn.blocks import ResidualBlock, TransformerBlock, Upsample, zero_init
+from .allocation import urgency
 from .base import Tokenizer
 from .quantizer import ResidualVQ
 
@@ -15,6 +16,7 @@ THUMB = 4  # the smooth base holds THUMB x THUMB colours a patch
 LATENT_SCALE = 1 / 8  # brings the PCA coefficients of pixels in [-1, 1] to the order of 1
 TILE = 32  # patches; the pixel head runs over squares of this side on large pictures
 HALO = 6  # patches around a tile; more than the pixel head can see
+POWER = 0.25  # of `urgency`, by LPIPS on validation pictures
 STRIP = 64  # rows of patches that are embedded at once
 
 
@@ -65,6 +67,8 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.depth.weight)
         # coefficients -> the mean colours of THUMB x THUMB areas of the patch; set from the PCA basis
         self.thumb = nn.Linear(config.components, 3 * THUMB**2)
+        if config.guide:
+            self.guide = nn.Linear(config.components, 3 * config.guide**2)
         self.head = PixelHead(config)
 
     def features(self, z: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,11 +84,16 @@ class Decoder(nn.Module):
 
     def pixels(self, x: Tensor, coefficients: Tensor) -> Tensor:
         """Tokens and coefficients -> (B, 3, H, W), about [-1, 1], in one piece."""
-        thumb = F.pixel_shuffle(self.thumb(coefficients).permute(0, 3, 1, 2), THUMB)
+        thumb = self._shuffled(self.thumb, coefficients, THUMB)
         base = F.interpolate(
             thumb.float(), scale_factor=self.patch // THUMB, mode="bilinear", align_corners=False
         )
-        return base + self.head(x.permute(0, 3, 1, 2)).float()
+        guide = self._shuffled(self.guide, coefficients, self.head.guide) if self.head.guide else None
+        return base + self.head(x.permute(0, 3, 1, 2), guide).float()
+
+    def _shuffled(self, colours: nn.Linear, coefficients: Tensor, cells: int) -> Tensor:
+        """Coefficients (B, h, w, K) -> picture of cells x cells colours a patch (B, 3, cells * h, cells * w)."""
+        return F.pixel_shuffle(colours(coefficients).permute(0, 3, 1, 2), cells)
 
     def pixels_tiled(self, x: Tensor, coefficients: Tensor, tile: int = TILE) -> Tensor:
         """The same picture from tiles that overlap by more than the head sees: bounded memory, no seam."""
@@ -104,7 +113,10 @@ class Decoder(nn.Module):
 
 
 class PixelHead(nn.Module):
-    """Tokens (B, C, h, w) -> detail (B, 3, patch * h, patch * w): convolutions between doublings."""
+    """Tokens (B, C, h, w) -> detail (B, 3, patch * h, patch * w): convolutions between doublings.
+
+    A guide (B, 3, guide * h, guide * w), what the coefficients alone say, joins at the stage of its size.
+    """
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
@@ -113,12 +125,22 @@ class PixelHead(nn.Module):
             stages += [Upsample(channels, wide), *(ResidualBlock(wide) for _ in range(blocks))]
             channels = wide
         self.stages = nn.Sequential(*stages)
+        self.guide = config.guide
+        if config.guide:
+            doublings = config.guide.bit_length() - 1
+            self.join_after = doublings - 1 + sum(config.head_blocks[: doublings - 1])  # that stage's doubling
+            self.join = nn.Conv2d(3, config.head_channels[doublings - 1], 3, padding=1)
+            zero_init(self.join)
         self.scale = config.patch // 2 ** len(config.head_channels)  # what the last shuffle still owes
         self.out = nn.Conv2d(channels, 3 * self.scale**2, 3, padding=1)
         zero_init(self.out)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stages(x.contiguous(memory_format=torch.channels_last))
+    def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        for number, stage in enumerate(self.stages):
+            x = stage(x)
+            if guide is not None and number == self.join_after:
+                x = x + self.join(guide)
         return F.pixel_shuffle(self.out(F.silu(x)), self.scale)
 
 
@@ -135,25 +157,37 @@ class T1DTokenizer(Tokenizer):
         self.config = config
         self.codebook_sizes = config.codebook_sizes
         self.encoder = Encoder(config)
-        self.quantizer = ResidualVQ(config.code_dim, config.codebook_sizes, config.strides)
+        self.quantizer = ResidualVQ(
+            config.code_dim, config.codebook_sizes, config.strides,
+            config.coarse_dim, config.coarse_levels, config.detail_gain,
+        )  # fmt: skip
         self.decoder = Decoder(config)
 
     @torch.inference_mode()
     def encode(self, images: Tensor, levels: int | None = None) -> list[Tensor]:
         """(B, 3, H, W) in [0, 1], any size -> indices of the first levels, [(B, rows, cols) int64, ...]."""
+        return self.quantizer.encode(self._latents(images), levels)[0]
+
+    @torch.inference_mode()
+    def rank(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """As `encode`, all levels, and the urgency (B, levels - 1, h, w) of each token after the first level."""
+        indices, errors = self.quantizer.encode(self._latents(images))
+        return indices, urgency(errors[:, :-1], images.new_full((len(images),), POWER))
+
+    def _latents(self, images: Tensor) -> Tensor:
         images = pad_to_patches(images, self.config.patch)
         strips = images.split(STRIP * self.config.patch, dim=2)
         coefficients = torch.cat([self.encoder.coefficients(s * 2 - 1) for s in strips], dim=1)
-        return self.quantizer.encode(self.encoder(coefficients), levels)
+        return self.encoder(coefficients)
 
     @torch.inference_mode()
     def decode(self, indices: list[Tensor], height: int, width: int) -> Tensor:
-        """Indices of a prefix of the levels -> (B, 3, height, width) in [0, 1]."""
+        """Indices of the first levels, -1 for absent -> (B, 3, height, width) in [0, 1]."""
         p = self.config.patch
         grid = (-(-height // p), -(-width // p))
         z = self.quantizer.decode(indices, grid)
-        depth = torch.full((z.shape[0], 1, *grid), len(indices), device=z.device)
-        out = self.decoder.pixels_tiled(*self.decoder.features(z, depth))
+        present = [self.quantizer.spread(i, (x >= 0).float()[:, None], grid) for i, x in enumerate(indices)]
+        out = self.decoder.pixels_tiled(*self.decoder.features(z, sum(present).long()))
         return out[:, :, :height, :width].add_(1).mul_(0.5).clamp_(0, 1)
 
     @torch.no_grad()
@@ -175,6 +209,9 @@ class T1DTokenizer(Tokenizer):
         self._start_base()
         if weights:
             self.decoder.embed.weight.zero_()  # what is new adds nothing yet
+            self.encoder.basis.copy_(weights["encoder.basis"])
+            self.encoder.mean.copy_(weights["encoder.mean"])
+            self._start_base()
             for name, tensor in self.state_dict().items():
                 if name in weights and not name.startswith("quantizer."):
                     shared = tuple(slice(0, min(a, b)) for a, b in zip(tensor.shape, weights[name].shape))
@@ -182,12 +219,15 @@ class T1DTokenizer(Tokenizer):
         self.quantizer.start_from(self.encoder(self.encoder.coefficients(images)))
 
     def _start_base(self) -> None:
-        """The linear map from coefficients to the mean colours of the areas of a patch."""
+        """The linear maps from coefficients to the mean colours of the areas of a patch."""
+        decoder = self.decoder
+        maps = [(decoder.thumb, THUMB)] + ([(decoder.guide, self.config.guide)] if self.config.guide else [])
         p, k = self.config.patch, self.config.components
-        areas = self.encoder.basis.t().reshape(k, 3, THUMB, p // THUMB, THUMB, p // THUMB).mean((3, 5)).reshape(k, -1)
-        self.decoder.thumb.weight.copy_(areas.t() / LATENT_SCALE)
-        mean = self.encoder.mean.reshape(3, THUMB, p // THUMB, THUMB, p // THUMB).mean((2, 4))
-        self.decoder.thumb.bias.copy_(mean.flatten())
+        for linear, cells in maps:
+            areas = self.encoder.basis.t().reshape(k, 3, cells, p // cells, cells, p // cells).mean((3, 5))
+            linear.weight.copy_(areas.reshape(k, -1).t() / LATENT_SCALE)
+            mean = self.encoder.mean.reshape(3, cells, p // cells, cells, p // cells).mean((2, 4))
+            linear.bias.copy_(mean.flatten())
 
 
 def pad_to_patches(images: Tensor, patch: int) -> Tensor:

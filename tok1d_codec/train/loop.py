@@ -162,7 +162,8 @@ class Trainer:
         depth = torch.multinomial(torch.tensor(self.config.depth_odds), b, replacement=True) + 1
         even = depth[:, None, None, None].expand(b, 1, h, w).to(z.device)
         mean_depth, power = (depth - torch.rand(b)).clamp_min(1), torch.rand(b)
-        adapted = allocate(urgency(z, sums, power.to(z.device)), mean_depth.to(z.device))
+        errors = (z - sums[:-1]).square().mean(2).transpose(0, 1)
+        adapted = allocate(urgency(errors, power.to(z.device)), mean_depth.to(z.device))
         choice = (torch.rand(b) < self.config.even_depth).to(z.device)
         return torch.where(choice[:, None, None, None], even, adapted)
 

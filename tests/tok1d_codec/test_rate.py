@@ -1,0 +1,107 @@
+"""Files of an asked size or quality, and what is left of a file that was cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bitstream.container import CHECKSUM_BYTES, unpack
+from bitstream.errors import ChecksumMismatch, Truncated
+from bitstream.header import pack_header
+from tok1d_codec import codec
+from tok1d_codec.errors import TargetTooSmall
+from tok1d_codec.rate import Target, keep_most_urgent
+
+
+def tokens_of(data: bytes, model) -> list[np.ndarray]:
+    return codec.read_tokens(unpack(data), model.card, model.tables).levels
+
+
+@pytest.mark.parametrize("size", [24, 30, 37, 45, 60, 1000])
+def test_a_size_is_met_from_below(tiny_model, photo, size):
+    data = codec.encode(photo, tiny_model, size=size)
+    whole = codec.encode(photo, tiny_model, levels=3)
+    assert len(data) <= size
+    assert len(data) >= min(size - 2, len(whole) - 4)  # a token takes up to 5 bits and a bit of mask
+    assert codec.decode(data, tiny_model).shape == photo.shape
+
+
+def test_bits_per_pixel_are_those_of_the_whole_file(tiny_model, photo):
+    data = codec.encode(photo, tiny_model, bpp=0.02)
+    assert 0.018 < 8 * len(data) / photo[..., 0].size <= 0.02
+
+
+def test_small_targets_make_the_picture_smaller(tiny_model, photo):
+    full = len(codec.encode(photo, tiny_model, quality=0))
+    data = codec.encode(photo, tiny_model, size=full - 1)
+    assert unpack(data).header.scale > 0 and len(data) < full
+    assert codec.decode(data, tiny_model).shape == photo.shape
+    with pytest.raises(TargetTooSmall, match=r"the smallest file of this picture has \d+") as caught:
+        codec.encode(photo, tiny_model, size=5)
+    least = int(str(caught.value).split()[-1])
+    assert len(codec.encode(photo, tiny_model, size=least)) == least
+
+
+def test_quality_only_adds_tokens(tiny_model, photo):
+    last = None
+    sizes = []
+    for quality in (0, 20, 40, 60, 80, 100):
+        data = codec.encode(photo, tiny_model, quality=quality)
+        tokens = tokens_of(data, tiny_model)
+        if last is not None:
+            assert all((b[a >= 0] == a[a >= 0]).all() for a, b in zip(last, tokens))
+        last, sizes = tokens, [*sizes, sum((t >= 0).sum() for t in tokens)]
+    assert sizes == sorted(sizes)
+
+
+def test_the_most_urgent_tokens_are_kept():
+    tokens = [np.array([[7]]), np.array([[1, 2]]), np.array([[3, 4]])]
+    urgency = np.array([[[0.5, 0.9]], [[0.1, 0.7]]])
+    assert [t.tolist() for t in keep_most_urgent(tokens, urgency, 0)] == [[[7]]]
+    assert [t.tolist() for t in keep_most_urgent(tokens, urgency, 2)] == [[[7]], [[-1, 2]], [[-1, 4]]]
+    assert [t.tolist() for t in keep_most_urgent(tokens, urgency, 4)] == [[[7]], [[1, 2]], [[3, 4]]]
+
+
+@pytest.mark.parametrize("wrong", [
+    {"quality": 50, "size": 9}, {"quality": -1}, {"quality": 101}, {"bpp": 0}, {"bpp": -1.0}, {"size": 0},
+])  # fmt: skip
+def test_targets_are_checked(wrong):
+    with pytest.raises(ValueError):
+        Target(**wrong)
+
+
+@pytest.mark.parametrize("target", [{"levels": 3}, {"size": 45}])
+def test_every_cut_gives_the_tokens_that_are_certain(tiny_model, photo, target):
+    data = codec.encode(photo, tiny_model, **target)
+    container = unpack(data)
+    start = len(pack_header(container.header, len(container.payload))) + CHECKSUM_BYTES
+    tokens, last = tokens_of(data, tiny_model), -1
+    for end in range(len(data)):
+        if end < start:
+            with pytest.raises(Truncated):
+                codec.decode_partial(data[:end], tiny_model)
+            continue
+        pixels, held = codec.decode_partial(data[:end], tiny_model)
+        assert pixels.shape == photo.shape and held.complete < 3
+        for level, (found, true) in enumerate(zip(held.levels, tokens)):
+            assert (found[found >= 0] == true[found >= 0]).all()
+            if level < held.complete:
+                assert np.array_equal(found, true)
+        count = sum((level >= 0).sum() for level in held.levels)
+        assert count >= last
+        last = count
+    assert last > 0.8 * sum((level >= 0).sum() for level in tokens)
+    pixels, held = codec.decode_partial(data, tiny_model)
+    assert held.complete == 3 and np.array_equal(pixels, codec.decode(data, tiny_model))
+
+
+def test_a_damaged_level_is_not_counted_as_whole(tiny_model, photo):
+    data = codec.encode(np.tile(photo, (2, 2, 1)), tiny_model, levels=3)
+    noticed = 0
+    for at in range(14, 20):  # the first level takes eight bytes from 14 on
+        broken = bytearray(data)
+        broken[at] ^= 0x40
+        with pytest.raises(ChecksumMismatch):
+            codec.decode(bytes(broken), tiny_model)
+        noticed += codec.decode_partial(bytes(broken[:-1]), tiny_model)[1].complete == 0
+    assert noticed >= 5  # one in 256 passes the check of the first level

@@ -1,0 +1,107 @@
+"""What a user asks of the size or the quality of a file -> which tokens it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bitstream.checks import ABSENT
+from bitstream.header import MAX_SCALE
+
+from .errors import TargetTooSmall
+
+DEFAULT_QUALITY = 50
+EVALUATIONS = 10  # files written at most in search of a size
+# Quality 0 to 100 -> the urgency up to which tokens are kept, from the first to the second, geometrically.
+URGENCY_RANGE = (1.0, 0.01)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One of four ways to say how large a file should be; all None is `quality=DEFAULT_QUALITY`.
+
+    Args:
+        levels: every patch keeps so many levels, at full resolution; 1 to those of the model.
+        quality: 0 to 100. 0 is the smallest file at full resolution; equal values look about equally good.
+        bpp: at most so many bits per pixel, whole file.
+        size: at most so many bytes, whole file.
+    Raises: ValueError for several at once or values out of range.
+    """
+
+    levels: int | None = None
+    quality: float | None = None
+    bpp: float | None = None
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        given = {k: v for k, v in vars(self).items() if v is not None}
+        if len(given) > 1:
+            raise ValueError(f"both {' and '.join(given)} are given; give one of them")
+        if self.quality is not None and not 0 <= self.quality <= 100:
+            raise ValueError(f"quality is {self.quality}, must be 0 to 100")
+        for name in given.keys() & {"bpp", "size"}:
+            if not given[name] > 0:
+                raise ValueError(f"{name} is {given[name]}, must be above 0")
+
+    def most_bytes(self, height: int, width: int) -> int | None:
+        """Size of the picture in pixels -> the limit in bytes; None if there is none."""
+        if self.bpp is not None:
+            return int(self.bpp * height * width / 8 + 1e-9)
+        return self.size
+
+
+def wanted(quality: float, urgency: np.ndarray) -> int:
+    """Quality, urgencies of the tokens after the first level -> how many of them are kept."""
+    first, last = URGENCY_RANGE
+    return int((urgency > first * (last / first) ** (quality / 100)).sum()) if quality > 0 else 0
+
+
+def keep_most_urgent(tokens: list[np.ndarray], urgency: np.ndarray, kept: int) -> list[np.ndarray]:
+    """All tokens of a picture -> the first level and the `kept` most urgent others; the rest is ABSENT.
+
+    Args:
+        tokens: per level int (rows, cols).
+        urgency: (levels - 1, rows, cols), never growing with the level.
+    """
+    order = np.argsort(-urgency.reshape(-1), kind="stable")  # ties: lower levels first
+    mask = np.zeros(urgency.size, bool)
+    mask[order[:kept]] = True
+    mask = mask.reshape(urgency.shape)
+    levels = 1 + int(mask.any((1, 2)).sum())
+    return [tokens[0], *(np.where(m, t, ABSENT) for m, t in zip(mask[: levels - 1], tokens[1:levels]))]
+
+
+def fit(write: Callable[[int, int], bytes], most: Callable[[int], int], limit_bytes: int) -> bytes:
+    """The best file of at most `limit_bytes`.
+
+    Args:
+        write: (scale, how many tokens are kept after the first level) -> the file.
+        most: scale -> how many there are at most.
+    Raises:
+        TargetTooSmall: even the smallest file is larger.
+    """
+    for scale in range(MAX_SCALE + 1):
+        least = write(scale, 0)
+        if len(least) <= limit_bytes:
+            return _largest(lambda kept: write(scale, kept), most(scale), least, limit_bytes)
+    raise TargetTooSmall(limit_bytes, len(least))
+
+
+def _largest(write: Callable[[int], bytes], most: int, least: bytes, limit_bytes: int) -> bytes:
+    """Search for the most tokens that fit, where the straight line between what is known says."""
+    best, low, high = least, 0, most + 1  # `low` fits, `high` does not
+    low_bytes, high_bytes = len(least), len(least) + 5 * most // 4  # ten bits a token, before any is measured
+    for attempt in range(EVALUATIONS):
+        if high - low <= 1:
+            break
+        guess = low + (high - low) * (limit_bytes - low_bytes) // max(high_bytes - low_bytes, 1)
+        margin = (high - low) // 8 if attempt else 1  # so that both ends close in
+        guess = min(max(guess, low + margin, low + 1), high - max(margin, 1))
+        data = write(guess)
+        if len(data) <= limit_bytes:
+            low, low_bytes, best = guess, len(data), data
+        else:
+            high, high_bytes = guess, len(data)
+    return best
