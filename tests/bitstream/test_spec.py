@@ -9,9 +9,13 @@ import numpy as np
 
 import bitstream
 from bitstream import Coding, Group, Header, decode_tokens, encode_tokens, errors, pack, unpack, verify
+from bitstream.container import frame
 
 SPEC = Path(bitstream.__file__).with_name("SPEC.md").read_text(encoding="utf-8")
-TOKENS = [np.array([[0, 0, 1], [0, 0, 0]]), np.array([[0, 2, 0], [0, 0, 1]])]
+TOKENS = [
+    np.array([[0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 2, 0], [0, 0, 0, 0, 0, 0]]),
+    np.array([[-1, 0, 0, 0, -1, -1], [0, 0, 0, 1, -1, -1], [-1, -1, -1, 0, -1, -1]]),
+]
 
 
 class Model:
@@ -31,22 +35,24 @@ def example() -> bytes:
 
 def test_the_example_decodes(seed):
     container = unpack(example())
-    assert container.header == Header(1, 0xE3, 70, 40, 2, Coding.RANGE, 1)
-    tokens = decode_tokens(container.header.coding, container.payload, [(2, 3), (2, 3)], Model())
+    assert container.header == Header(1, 0xE3, 70, 40, 2, Coding.RANGE, varied=True)
+    parts = container.header.coding, container.payload, [(3, 6), (3, 6)], Model()
+    tokens = decode_tokens(*parts, frame(container.header, seed))
     assert all(np.array_equal(a, b) for a, b in zip(tokens, TOKENS, strict=True))
     verify(container, tokens, seed)
     assert seed.hex().startswith("e3b0c442") and seed[0] == container.header.weights_tag
 
 
 def test_the_example_encodes(seed):
-    coding, payload = encode_tokens(TOKENS, Model())
-    assert pack(Header(1, seed[0], 70, 40, 2, coding, 1), payload, TOKENS, seed) == example()
+    header = Header(1, seed[0], 70, 40, 2, Coding.RANGE, varied=True)
+    coding, payload = encode_tokens(TOKENS, Model(), frame(header, seed))
+    assert coding == Coding.RANGE and pack(header, payload, TOKENS, seed) == example()
 
 
 def test_the_tokens_and_counts_are_those_of_the_text():
     text = re.sub(r"\s+", " ", SPEC)
     first, second = (" ".join(map(str, level.ravel())) for level in TOKENS)
-    assert f"`{first}` and `{second}`" in text
+    assert f"`{first}` and, -1 for absent, `{second}`" in text
     assert ", ".join(map(str, Model().counts(None, None))) in text
 
 
