@@ -11,7 +11,7 @@ import numpy as np
 from bitstream.checks import ABSENT, token_crc
 from bitstream.counts import CountsModel, Group, Levels, Shape, checked_counts, sizes, total
 from bitstream.errors import ChecksumMismatch
-from bitstream.masks import MaskModel, alive_after, alive_cells
+from bitstream.masks import alive_after, mask_counts, runs
 from bitstream.symbols import PRECISION, Coder
 
 CHUNK_ENTRIES = 2**22  # counts held at once: 4096 rows of 1024
@@ -52,7 +52,6 @@ class Walk:
         self.shapes = list(shapes)
         self.known = [np.full(shape, ABSENT, np.int32) for shape in shapes]
         self.level_bits = [0.0] * len(shapes)
-        self.masks = MaskModel()
 
     def run(self, cut: bool = False) -> int:
         """Code everything -> how many levels are complete; fewer than all only if the payload is cut."""
@@ -89,20 +88,17 @@ class Walk:
         alive = alive_after(self.known[level - 1] if level else None, self.shapes[level])
         if not self.frame.varied or level == 0:
             return alive
-        mask = np.zeros(self.shapes[level], np.int8)
+        mask = np.zeros(alive.size, bool)
         source = None if self.source is None else (self.source[level] != ABSENT).astype(np.int32).ravel()
-        self.masks.next_level()
-        for parity in (0, 1):
-            cells = alive_cells(alive, parity)
-            if not len(cells):
-                continue
-            counts = self.masks.counts(alive, mask, parity, cells)
+        coded = present = 0
+        for cells in runs(alive):
+            counts = mask_counts(coded - present, present)
             found = self._code(level, None if source is None else source[cells], len(cells), 2, counts)
             if len(found) < len(cells):
                 raise _Cut
-            mask.ravel()[cells] = found
-            self.masks.learn(alive, mask, parity, cells)
-        return mask.astype(bool)
+            mask[cells] = found
+            coded, present = coded + len(cells), present + int(found.sum())
+        return mask.reshape(alive.shape)
 
     def _tokens(self, level: int, groups: Iterable[Group], present: np.ndarray) -> None:
         """Code the tokens of a level into `known`."""

@@ -24,10 +24,6 @@ class TokenizerConfig:
     code_dim: int = 160
     codebook_sizes: tuple[int, ...] = (1024, 512) + (1024,) * 12
     strides: tuple[int, ...] = (2,) + (1,) * 13
-    coarse_dim: int = 0  # dimensions of the latents that the coarse levels code; 0 is all
-    coarse_levels: int = 0  # how many levels, from the first, are coarse
-    detail_gain: float = 1.0  # how much larger the quantizer sees the dimensions after coarse_dim
-    guide: int = 0  # the head is shown guide x guide colours a patch, straight from the coefficients; 0 is none
     head_channels: tuple[int, ...] = (192, 128, 96, 48)  # at 2, 4, 8, 16 cells a patch side
     head_blocks: tuple[int, ...] = (2, 2, 2, 1)
 
@@ -36,8 +32,6 @@ class TokenizerConfig:
             raise ValueError(f"{len(self.codebook_sizes)} codebook sizes for {len(self.strides)} strides")
         if len(self.head_channels) != len(self.head_blocks):
             raise ValueError(f"{len(self.head_channels)} head channels for {len(self.head_blocks)} head blocks")
-        if self.guide not in (0, *(2 ** (i + 1) for i in range(len(self.head_channels)))):
-            raise ValueError(f"guide of {self.guide} cells, the head has stages of 2, 4, ... of them")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
 

@@ -11,7 +11,7 @@ from bitstream.checks import ABSENT, check_bits
 from bitstream.coder import Frame, decode_prefix, decode_tokens, encode_tokens
 from bitstream.errors import ChecksumMismatch, FormatError, Truncated
 from bitstream.header import Coding
-from bitstream.masks import MaskModel, alive_cells
+from bitstream.masks import mask_counts, runs
 
 FRAME = Frame(varied=True, check_bits=8, crc=12345)
 SHAPES, SIZES = [(3, 4), (6, 7), (6, 7), (6, 7)], (16, 8, 8, 5)
@@ -105,13 +105,18 @@ def test_checks_take_six_bytes_at_most(levels, bits):
     assert check_bits(levels) == bits and levels * bits <= 48
 
 
+def test_runs_give_every_cell_once_and_grow():
+    alive = np.random.default_rng(0).random((30, 40)) < 0.5
+    parts = list(runs(alive))
+    assert [len(part) for part in parts[:5]] == [8, 12, 18, 27, 40]
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.flatnonzero(alive))
+    assert [part.tolist() for part in runs(np.ones((1, 3), bool))] == [[0, 2, 1]]
+    assert [part.tolist() for part in runs(np.ones((2, 2), bool))] == [[0, 2, 1, 3]]
+
+
 def test_masks_learn_what_is_common():
-    alive, mask = np.ones((8, 8), bool), np.zeros((8, 8), np.int8)
-    model = MaskModel()
-    cells = alive_cells(alive, 0)
-    assert (model.counts(alive, mask, 0, cells) == (2**24 - 2) // 2).all()
-    mask.ravel()[cells] = 1
-    model.learn(alive, mask, 0, cells)
-    counts = model.counts(alive, mask, 0, cells)
-    assert (counts.sum(1) == 2**24 - 2).all() and counts[5, 1] > 20 * counts[5, 0]
-    assert sorted([*cells, *alive_cells(alive, 1)]) == list(range(64))
+    assert mask_counts(0, 0).tolist() == [2**23 - 1, 2**23 - 1]
+    for absent, present in ((20, 0), (3, 17), (10**5, 1)):
+        counts = mask_counts(absent, present)
+        assert counts.sum() == 2**24 - 2 and counts.min() >= 0
+        assert counts[1] / counts.sum() == pytest.approx((present + 0.5) / (absent + present + 1), rel=0.01)

@@ -21,30 +21,13 @@ class ResidualVQ(nn.Module):
     levels, random depth); Tian et al., "VAR", arXiv:2404.02905 (coarser maps first).
     """
 
-    def __init__(
-        self, dim: int, codebook_sizes: tuple[int, ...], strides: tuple[int, ...],
-        coarse_dim: int = 0, coarse_levels: int = 0, detail_gain: float = 1.0,
-    ) -> None:  # fmt: skip
-        """The first `coarse_levels` levels code only the first `coarse_dim` dimensions (all, if 0).
-
-        So what a file of few levels cannot hold does not disturb them. The other dimensions count
-        `detail_gain` times as much in every distance.
-        """
+    def __init__(self, dim: int, codebook_sizes: tuple[int, ...], strides: tuple[int, ...]) -> None:
         super().__init__()
         self.dim, self.codebook_sizes, self.strides = dim, codebook_sizes, strides
-        self.used = [coarse_dim or dim if level < coarse_levels else dim for level in range(len(strides))]
-        self.coarse_dim, self.detail_gain = coarse_dim or dim, detail_gain
         for i, size in enumerate(codebook_sizes):
             self.register_buffer(f"codebook{i}", torch.zeros(size, dim))
         # what the moving averages remember, `ema_countLEVEL` and `ema_sumLEVEL`: only training has them
         self.statistics: dict[str, Tensor] = {}
-
-    @property
-    def gain(self) -> Tensor:
-        """By what the latents are multiplied before they are compared with codes, (D, 1, 1)."""
-        gain = torch.ones(self.dim, 1, 1, device=self.codebook0.device)
-        gain[self.coarse_dim :] = self.detail_gain
-        return gain
 
     def codebook(self, level: int) -> Tensor:
         return getattr(self, f"codebook{level}")
@@ -60,7 +43,7 @@ class ResidualVQ(nn.Module):
             per level (B, h', w') int64 indices, h' = ceil(h / stride); mean squared error of the latents
             after each level (B, levels, h, w).
         """
-        indices, errors, rest = [], [], z.float() * self.gain
+        indices, errors, rest = [], [], z.float()
         for level in range(len(self.strides) if levels is None else levels):
             indices.append(self._nearest(level, self._pool(level, rest)))
             rest = rest - self.look_up(level, indices[-1], z.shape[-2:])
@@ -69,10 +52,10 @@ class ResidualVQ(nn.Module):
 
     def decode(self, indices: list[Tensor], size: tuple[int, int]) -> Tensor:
         """Indices of the first levels, -1 for absent -> (B, D, h, w) float32, the sum of their code vectors."""
-        return sum(self.look_up(level, index, size) for level, index in enumerate(indices)) / self.gain
+        return sum(self.look_up(level, index, size) for level, index in enumerate(indices))
 
     def look_up(self, level: int, index: Tensor, size: tuple[int, int]) -> Tensor:
-        """(B, h', w') int64, -1 for absent -> code vectors with their gain, repeated over the cells (B, D, h, w)."""
+        """(B, h', w') int64, -1 for absent -> code vectors (B, D, h, w), repeated over the cells."""
         codes = F.embedding(index.clamp_min(0), self.codebook(level)).permute(0, 3, 1, 2)
         return self.spread(level, codes * (index >= 0)[:, None], size)
 
@@ -83,10 +66,7 @@ class ResidualVQ(nn.Module):
         return x[:, :, : size[0], : size[1]]
 
     def _pool(self, level: int, x: Tensor) -> Tensor:
-        """What a level codes of the remainder: its dimensions, the others 0, the mean over its stride."""
-        s, used = self.strides[level], self.used[level]
-        if used < self.dim:
-            x = F.pad(x[:, :used], (0, 0, 0, 0, 0, self.dim - used))
+        s = self.strides[level]
         return F.avg_pool2d(x, s, ceil_mode=True) if s > 1 else x
 
     def _nearest(self, level: int, x: Tensor) -> Tensor:
@@ -112,13 +92,12 @@ class ResidualVQ(nn.Module):
         total, sums, indices = torch.zeros_like(z), [], []
         commitment = z.new_zeros(())
         for level in range(len(self.strides)):
-            rest = self._pool(level, (z.detach() - total) * self.gain)
+            rest = self._pool(level, z.detach() - total)
             index = self._nearest(level, rest)
             if update:
                 self._follow(level, rest, index)
-            total = total + self.look_up(level, index, z.shape[-2:]) / self.gain
-            used = self.used[level]
-            commitment = commitment + F.mse_loss(z[:, :used], total[:, :used])
+            total = total + self.look_up(level, index, z.shape[-2:])
+            commitment = commitment + F.mse_loss(z, total)
             sums.append(total)
             indices.append(index)
         return torch.stack(sums), commitment / len(self.strides), indices
@@ -147,7 +126,7 @@ class ResidualVQ(nn.Module):
     @torch.no_grad()
     def start_from(self, z: Tensor, iterations: int = 10) -> None:
         """k-means on sample latents (B, D, h, w) as the first codebooks, level by level."""
-        rest = z.float() * self.gain
+        rest = z.float()
         for level, size in enumerate(self.codebook_sizes):
             pooled = self._pool(level, rest)
             flat = pooled.permute(0, 2, 3, 1).reshape(-1, self.dim)

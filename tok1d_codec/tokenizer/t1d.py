@@ -67,8 +67,6 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.depth.weight)
         # coefficients -> the mean colours of THUMB x THUMB areas of the patch; set from the PCA basis
         self.thumb = nn.Linear(config.components, 3 * THUMB**2)
-        if config.guide:
-            self.guide = nn.Linear(config.components, 3 * config.guide**2)
         self.head = PixelHead(config)
 
     def features(self, z: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,16 +82,11 @@ class Decoder(nn.Module):
 
     def pixels(self, x: Tensor, coefficients: Tensor) -> Tensor:
         """Tokens and coefficients -> (B, 3, H, W), about [-1, 1], in one piece."""
-        thumb = self._shuffled(self.thumb, coefficients, THUMB)
+        thumb = F.pixel_shuffle(self.thumb(coefficients).permute(0, 3, 1, 2), THUMB)
         base = F.interpolate(
             thumb.float(), scale_factor=self.patch // THUMB, mode="bilinear", align_corners=False
         )
-        guide = self._shuffled(self.guide, coefficients, self.head.guide) if self.head.guide else None
-        return base + self.head(x.permute(0, 3, 1, 2), guide).float()
-
-    def _shuffled(self, colours: nn.Linear, coefficients: Tensor, cells: int) -> Tensor:
-        """Coefficients (B, h, w, K) -> picture of cells x cells colours a patch (B, 3, cells * h, cells * w)."""
-        return F.pixel_shuffle(colours(coefficients).permute(0, 3, 1, 2), cells)
+        return base + self.head(x.permute(0, 3, 1, 2)).float()
 
     def pixels_tiled(self, x: Tensor, coefficients: Tensor, tile: int = TILE) -> Tensor:
         """The same picture from tiles that overlap by more than the head sees: bounded memory, no seam."""
@@ -113,10 +106,7 @@ class Decoder(nn.Module):
 
 
 class PixelHead(nn.Module):
-    """Tokens (B, C, h, w) -> detail (B, 3, patch * h, patch * w): convolutions between doublings.
-
-    A guide (B, 3, guide * h, guide * w), what the coefficients alone say, joins at the stage of its size.
-    """
+    """Tokens (B, C, h, w) -> detail (B, 3, patch * h, patch * w): convolutions between doublings."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
@@ -125,22 +115,12 @@ class PixelHead(nn.Module):
             stages += [Upsample(channels, wide), *(ResidualBlock(wide) for _ in range(blocks))]
             channels = wide
         self.stages = nn.Sequential(*stages)
-        self.guide = config.guide
-        if config.guide:
-            doublings = config.guide.bit_length() - 1
-            self.join_after = doublings - 1 + sum(config.head_blocks[: doublings - 1])  # that stage's doubling
-            self.join = nn.Conv2d(3, config.head_channels[doublings - 1], 3, padding=1)
-            zero_init(self.join)
         self.scale = config.patch // 2 ** len(config.head_channels)  # what the last shuffle still owes
         self.out = nn.Conv2d(channels, 3 * self.scale**2, 3, padding=1)
         zero_init(self.out)
 
-    def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
-        for number, stage in enumerate(self.stages):
-            x = stage(x)
-            if guide is not None and number == self.join_after:
-                x = x + self.join(guide)
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stages(x.contiguous(memory_format=torch.channels_last))
         return F.pixel_shuffle(self.out(F.silu(x)), self.scale)
 
 
@@ -157,10 +137,7 @@ class T1DTokenizer(Tokenizer):
         self.config = config
         self.codebook_sizes = config.codebook_sizes
         self.encoder = Encoder(config)
-        self.quantizer = ResidualVQ(
-            config.code_dim, config.codebook_sizes, config.strides,
-            config.coarse_dim, config.coarse_levels, config.detail_gain,
-        )  # fmt: skip
+        self.quantizer = ResidualVQ(config.code_dim, config.codebook_sizes, config.strides)
         self.decoder = Decoder(config)
 
     @torch.inference_mode()
@@ -209,9 +186,6 @@ class T1DTokenizer(Tokenizer):
         self._start_base()
         if weights:
             self.decoder.embed.weight.zero_()  # what is new adds nothing yet
-            self.encoder.basis.copy_(weights["encoder.basis"])
-            self.encoder.mean.copy_(weights["encoder.mean"])
-            self._start_base()
             for name, tensor in self.state_dict().items():
                 if name in weights and not name.startswith("quantizer."):
                     shared = tuple(slice(0, min(a, b)) for a, b in zip(tensor.shape, weights[name].shape))
@@ -219,15 +193,12 @@ class T1DTokenizer(Tokenizer):
         self.quantizer.start_from(self.encoder(self.encoder.coefficients(images)))
 
     def _start_base(self) -> None:
-        """The linear maps from coefficients to the mean colours of the areas of a patch."""
-        decoder = self.decoder
-        maps = [(decoder.thumb, THUMB)] + ([(decoder.guide, self.config.guide)] if self.config.guide else [])
+        """The linear map from coefficients to the mean colours of the areas of a patch."""
         p, k = self.config.patch, self.config.components
-        for linear, cells in maps:
-            areas = self.encoder.basis.t().reshape(k, 3, cells, p // cells, cells, p // cells).mean((3, 5))
-            linear.weight.copy_(areas.reshape(k, -1).t() / LATENT_SCALE)
-            mean = self.encoder.mean.reshape(3, cells, p // cells, cells, p // cells).mean((2, 4))
-            linear.bias.copy_(mean.flatten())
+        areas = self.encoder.basis.t().reshape(k, 3, THUMB, p // THUMB, THUMB, p // THUMB).mean((3, 5)).reshape(k, -1)
+        self.decoder.thumb.weight.copy_(areas.t() / LATENT_SCALE)
+        mean = self.encoder.mean.reshape(3, THUMB, p // THUMB, THUMB, p // THUMB).mean((2, 4))
+        self.decoder.thumb.bias.copy_(mean.flatten())
 
 
 def pad_to_patches(images: Tensor, patch: int) -> Tensor:

@@ -12,7 +12,7 @@ from ..config import TokenizerConfig
 class TrainConfig:
     """Settings of `t1d train tokenizer`. Time decides the schedule: progress = minutes trained / minutes."""
 
-    model: TokenizerConfig = field(default_factory=lambda: _BASE_MODEL)
+    model: TokenizerConfig = field(default_factory=TokenizerConfig)
     minutes: float = 120.0
     batch: int = 16  # pictures a step and process
     crop: int = 256  # pixels
@@ -49,12 +49,9 @@ class TrainConfig:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}, model=model)
 
 
-_BASE_MODEL = TokenizerConfig(coarse_dim=64, coarse_levels=4, detail_gain=2.5, guide=8)
-
 _TINY_MODEL = TokenizerConfig(
     components=48, width=32, heads=2, encoder_layers=1, decoder_layers=1, code_dim=16,
     codebook_sizes=(16, 32, 32), strides=(2, 1, 1), head_channels=(16, 16, 8, 8), head_blocks=(1, 0, 0, 0),
-    coarse_dim=8, coarse_levels=1, detail_gain=2.0, guide=4,
 )  # fmt: skip
 
 PRESETS = {
