@@ -1,8 +1,9 @@
 """An image codec for 0.002 to 0.1 bits per pixel: ViT-VQ tokens in a range-coded bitstream.
 
 >>> model = load_model("t1d")
->>> data = encode(pixels, model, levels=3)  # uint8 (H, W, 3) -> bytes
->>> pixels = decode(data, model)
+>>> data = encode(image, model, bpp=0.02)  # Pillow, numpy or torch -> bytes
+>>> picture = decode(data)  # uint8 (H, W, 3)
+>>> tokens = tokenize(image, model)
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-_MODULE_OF = {"encode": "codec", "decode": "codec", "info": "codec", "load_model": "models.store"}
+_MODULE_OF = {
+    "encode": "api", "decode": "api", "tokenize": "api", "info": "codec", "load_model": "models.store",
+}  # fmt: skip
 __all__ = ["__version__", *_MODULE_OF]
 
 

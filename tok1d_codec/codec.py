@@ -38,13 +38,7 @@ def encode(
         ValueError: a target out of its range, or levels that the model does not have.
     """
     target = Target(levels, quality, bpp, size)
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-        raise BadPicture(f"a picture of dtype {pixels.dtype} and shape {pixels.shape}; give uint8 (H, W, 3)")
-    height, width = pixels.shape[:2]
-    if max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
-        raise LimitExceeded(
-            f"a picture of {width}x{height}; at most {MAX_SIDE} a side and {MAX_PIXELS} pixels; shrink it"
-        )
+    height, width = _checked_size(pixels)
     if levels is not None and not 1 <= levels <= model.card.levels:
         raise ValueError(f"{levels} levels; model {model.card.name} has 1 to {model.card.levels}")
     tokens_at = cache(lambda scale: _tokens(pixels, model, scale))
@@ -62,6 +56,35 @@ def encode(
         return fit(write, lambda scale: _count(tokens_at(scale)[1]), limit_bytes)
     urgency = tokens_at(0)[1]
     return write(0, 0 if urgency is None else wanted(DEFAULT_QUALITY if quality is None else quality, urgency))
+
+
+def tokenize(pixels: np.ndarray, model: Model) -> list[np.ndarray]:
+    """Picture, uint8 (H, W, 3) RGB -> all its tokens, int64 (rows, cols) for each level.
+
+    Raises: BadPicture, LimitExceeded.
+    """
+    _checked_size(pixels)
+    return _tokens(pixels, model, 0)[0]
+
+
+def model_name(data: bytes) -> str:
+    """The bytes of a file -> the name of the model that it was written with.
+
+    Raises: FormatError and its classes; UnknownModel.
+    """
+    return card_by_id(unpack(data, cut=True).header.model_id).name
+
+
+def _checked_size(pixels: np.ndarray) -> tuple[int, int]:
+    """A picture -> height, width. Raises: BadPicture, LimitExceeded."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise BadPicture(f"a picture of dtype {pixels.dtype} and shape {pixels.shape}; give uint8 (H, W, 3)")
+    height, width = pixels.shape[:2]
+    if max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
+        raise LimitExceeded(
+            f"a picture of {width}x{height}; at most {MAX_SIDE} a side and {MAX_PIXELS} pixels; shrink it"
+        )
+    return height, width
 
 
 def _tokens(pixels: np.ndarray, model: Model, scale: int) -> tuple[list[np.ndarray], np.ndarray | None]:

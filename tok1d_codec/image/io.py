@@ -68,6 +68,23 @@ def read_picture(source: str | os.PathLike | bytes, max_pixels: int = MAX_PIXELS
             raise BadPicture(f"{name} is damaged or cut short ({error}); get a whole copy") from error
 
 
+def to_picture(image: Image.Image) -> Picture:
+    """A Pillow image of any mode, as it was opened or made -> Picture, as `read_picture` does it.
+
+    Raises: BadPicture, LimitExceeded.
+    """
+    raw_mode = _raw_mode(image)
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise BadPicture(f"the image is damaged or cut short ({error}); get a whole copy") from error
+    try:
+        copy = ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF, which `_decode` notes
+        copy = image.copy()
+    return _decode(copy, MAX_PIXELS, "the image", raw_mode)
+
+
 def write_picture(
     pixels: np.ndarray, target: str | os.PathLike, format: str | None = None, force: bool = False
 ) -> None:
@@ -101,13 +118,13 @@ def output_format(target: str | os.PathLike, format: str | None = None) -> str:
     return FORMATS[suffix]
 
 
-def _decode(image: Image.Image, max_pixels: int, name: str) -> Picture:
+def _decode(image: Image.Image, max_pixels: int, name: str, raw_mode: str | None = None) -> Picture:
     width, height = image.size
     if width * height > max_pixels or max(width, height) > MAX_SIDE:
         allowed = f"{max_pixels} pixels and {MAX_SIDE} a side"
         raise LimitExceeded(f"{name} is {width}x{height}; allowed are {allowed}; make it smaller first")
     notes = ("first frame of several kept",) if getattr(image, "is_animated", False) else ()
-    raw_mode = _raw_mode(image)
+    raw_mode = _raw_mode(image) if raw_mode is None else raw_mode
     image.load()
     try:
         ImageOps.exif_transpose(image, in_place=True)

@@ -1,0 +1,92 @@
+"""The Python API and the Pillow plugin, on a tiny random model."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tok1d_codec
+import tok1d_codec.pillow  # noqa: F401, registers the format
+from bitstream.container import unpack
+from tok1d_codec import api, codec
+from tok1d_codec.errors import BadPicture
+from tok1d_codec.models import cards
+
+
+@pytest.fixture
+def installed(tiny_model, monkeypatch):
+    """The tiny model under the name t1d, the only one there is."""
+    monkeypatch.setattr(cards, "CARDS", (tiny_model.card,))
+    monkeypatch.setattr(api, "_load", lambda name, device: tiny_model)
+    return tiny_model
+
+
+def kinds(photo: np.ndarray) -> dict:
+    chw = torch.from_numpy(photo).permute(2, 0, 1)
+    return {"numpy": photo, "Pillow": Image.fromarray(photo), "uint8": chw, "float": chw / 255}
+
+
+@pytest.mark.parametrize("kind", ["numpy", "Pillow", "uint8", "float"])
+def test_every_kind_of_picture_gives_the_same_file(installed, photo, kind):
+    data = tok1d_codec.encode(kinds(photo)[kind], installed, size=50)
+    assert data == codec.encode(photo, installed, size=50)
+    picture = tok1d_codec.decode(data)
+    assert picture.shape == photo.shape and np.array_equal(picture, codec.decode(data, installed))
+
+
+@pytest.mark.parametrize("batch", [
+    lambda p: [p, p[:50]], lambda p: np.stack([p, p[::-1]]),
+    lambda p: torch.from_numpy(np.stack([p, p[::-1]])).permute(0, 3, 1, 2),
+])  # fmt: skip
+def test_batches_are_lists(installed, photo, batch):
+    files = tok1d_codec.encode(batch(photo), installed, levels=2)
+    assert len(files) == 2 and files[0] == codec.encode(photo, installed, 2) != files[1]
+    assert [p.ndim for p in tok1d_codec.decode(files)] == [3, 3]
+    assert len(tok1d_codec.tokenize(batch(photo), installed)) == 2
+
+
+def test_tokens_are_those_of_the_file(installed, photo):
+    tokens = tok1d_codec.tokenize(photo, installed)
+    container = unpack(tok1d_codec.encode(photo, installed, levels=3))
+    assert [t.dtype for t in tokens] == [np.int64] * 3
+    held = codec.read_tokens(container, installed.card, installed.tables).levels
+    assert all(np.array_equal(a, b) for a, b in zip(tokens, held, strict=True))
+
+
+def test_a_pillow_image_is_treated_as_a_file_is(installed, photo):
+    clear = Image.fromarray(photo).convert("RGBA")
+    clear.putalpha(0)
+    white = tok1d_codec.encode(np.full_like(photo, 255), installed, levels=3)
+    assert tok1d_codec.encode(clear, installed, levels=3) == white
+    turned = Image.fromarray(photo)
+    turned.getexif()[0x0112] = 6
+    assert tok1d_codec.decode(tok1d_codec.encode(turned, installed)).shape == (160, 96, 3)
+    assert turned.size == (160, 96)  # the caller's image is left alone
+
+
+@pytest.mark.parametrize("wrong", ["cat.png", None, np.zeros((4, 4)), torch.zeros(4, 4)])
+def test_other_things_are_refused(installed, wrong):
+    with pytest.raises(BadPicture):
+        tok1d_codec.encode(wrong, installed)
+
+
+def test_pillow_writes_and_reads_t1d(installed, photo, tmp_path):
+    path = tmp_path / "photo.t1d"
+    Image.fromarray(photo).save(path, size=60)
+    assert path.read_bytes() == codec.encode(photo, installed, size=60)
+    with Image.open(path) as image:
+        assert (image.format, image.size, image.mode) == ("T1D", (160, 96), "RGB")
+        assert np.array_equal(np.asarray(image), codec.decode(path.read_bytes(), installed))
+    buffer = io.BytesIO()
+    Image.fromarray(photo).save(buffer, "T1D", levels=1)
+    assert np.asarray(Image.open(buffer)).shape == photo.shape
+
+
+def test_pillow_refuses_what_is_no_t1d_file(installed, photo):
+    for data in (b"\xd1\xd2", b"\xd1\xd9" + bytes(30), b"\xd1\xd2\x00" + bytes(30)):
+        with pytest.raises(OSError):
+            Image.open(io.BytesIO(data))

@@ -1,0 +1,106 @@
+"""The Python API: pictures as Pillow, numpy or torch have them, one or many, to files in memory and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Union
+
+import numpy as np
+
+from . import codec
+from .errors import BadPicture
+from .models.store import load_model
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from .models.store import Model
+
+    Picture = Union[Image.Image, np.ndarray, torch.Tensor]
+
+
+def encode(
+    image: Picture | Sequence[Picture], model: Model | str = "t1d", *, levels: int | None = None,
+    quality: float | None = None, bpp: float | None = None, size: int | None = None,
+) -> bytes | list[bytes]:  # fmt: skip
+    """Picture -> the bytes of a `.t1d` file; several pictures -> a list of them.
+
+    Args:
+        image: a Pillow image of any mode; numpy uint8 (H, W, 3), RGB; torch (3, H, W), uint8 or float in
+            [0, 1]; or a list of these, or an array with one more axis in front.
+        model: what `load_model` gave, or its name.
+        levels, quality, bpp, size: at most one of them says how large the file may be; see `rate.Target`.
+
+    Raises:
+        BadPicture: not a picture of these kinds. LimitExceeded: a side or the area is too large.
+        TargetTooSmall: no file of this picture has so few bytes.
+        ValueError: a target out of its range.
+
+    Example:
+        >>> data = encode(Image.open("in.png"), bpp=0.02)
+    """
+    loaded = _loaded(model)
+    target = {"levels": levels, "quality": quality, "bpp": bpp, "size": size}
+    if _is_batch(image):
+        return [codec.encode(to_pixels(one), loaded, **target) for one in image]
+    return codec.encode(to_pixels(image), loaded, **target)
+
+
+def decode(
+    data: bytes | Sequence[bytes], model: Model | None = None, *, device: str = "auto"
+) -> np.ndarray | list[np.ndarray]:
+    """The bytes of a file -> picture, numpy uint8 (H, W, 3) RGB; several files -> a list of them.
+
+    Args:
+        model: the model that the files name, if it is loaded; else it is loaded on `device`, once.
+
+    Raises:
+        FormatError and its classes: not a whole, undamaged file.
+        UnknownModel, WrongWeights, MissingData: the model that it names is not the one at hand.
+    """
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        data = bytes(data)
+        return codec.decode(data, model or _load(codec.model_name(data), device))
+    return [decode(one, model, device=device) for one in data]
+
+
+def tokenize(image: Picture | Sequence[Picture], model: Model | str = "t1d") -> list:
+    """Picture -> its tokens, int64 (rows, cols) for each level; several pictures -> a list of such lists.
+
+    Arguments and errors as for `encode`. Every prefix of the levels is a coarser picture.
+    """
+    loaded = _loaded(model)
+    if _is_batch(image):
+        return [codec.tokenize(to_pixels(one), loaded) for one in image]
+    return codec.tokenize(to_pixels(image), loaded)
+
+
+def to_pixels(image: Picture) -> np.ndarray:
+    """One picture of any kind -> uint8 (H, W, 3) RGB. Raises: BadPicture."""
+    if hasattr(image, "getexif"):  # Pillow's
+        from .image.io import to_picture
+
+        return to_picture(image).pixels
+    if hasattr(image, "detach"):  # torch's
+        image = image.detach().cpu()
+        if image.ndim == 3 and image.is_floating_point():
+            image = image.mul(255).round().clamp(0, 255).byte()
+        image = np.moveaxis(image.numpy(), 0, -1) if image.ndim == 3 else image.numpy()
+    if not isinstance(image, np.ndarray):
+        raise BadPicture(f"a picture of type {type(image).__name__}; give a Pillow image, an array or a tensor")
+    return np.ascontiguousarray(image)
+
+
+def _is_batch(image: object) -> bool:
+    return isinstance(image, (list, tuple)) or getattr(image, "ndim", 3) == 4
+
+
+@cache
+def _load(name: str, device: str) -> Model:
+    return load_model(name, device)
+
+
+def _loaded(model: Model | str) -> Model:
+    return _load(model, "auto") if isinstance(model, str) else model
