@@ -18,6 +18,7 @@ from tok1d_codec.cli import COMMANDS, main
 from tok1d_codec.models.released import RELEASED
 
 ROOT = Path(__file__).parents[1]
+USE = r"t1d (encode|decode|info|models$)"
 TEXT = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.S)
 SHELL = [line.split("  #")[0].strip() for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
@@ -26,7 +27,7 @@ SHELL = [line.split("  #")[0].strip() for kind, block in BLOCKS if kind == "sh" 
 def test_the_commands_for_use_run_in_order(tmp_path, monkeypatch, photo, capsys):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(photo).save("in.png")
-    commands = [shlex.split(line)[1:] for line in SHELL if re.match(r"t1d (encode|decode|info|models$)", line)]
+    commands = [shlex.split(line)[1:] for line in SHELL if re.match(USE, line)]
     assert len(commands) == 5
     for command in commands:
         assert main(command) == 0, capsys.readouterr().err

@@ -22,7 +22,9 @@ def test_the_list_shows_what_can_be_imported_and_what_is(tiny_release, run):
     assert rows(out)["titok-sl256-vq8k"][2:] == "importable 330.3 M 256 3328 Apache-2.0".split()
     code, said, _ = run("models", "import", "titok-l32", tiny_release)
     assert code == 0 and said.startswith("titok-l32: ") and "titok-l32.safetensors" in said
-    assert {row[1]: row[2] for row in rows(run("models")[1]).values()}["titok-l32"] == "imported"
+    assert rows(run("models")[1])["titok-l32"][2] == "imported"
+    (tiny_release.parent / "home" / "titok-l32.safetensors").write_bytes(b"cut short")
+    assert rows(run("models")[1])["titok-l32"][2] == "damaged"
 
 
 @pytest.mark.parametrize(

@@ -85,9 +85,10 @@ def _list_foreign() -> None:
 
 
 def _foreign_row(model: Released) -> tuple[str, ...]:
-    from tok1d_codec.models.imported import read_record
+    from tok1d_codec.models.imported import model_folder, read_record
 
-    state = "imported" if read_record(model.name) else "importable"
+    there = (model_folder() / f"{model.name}.safetensors").exists()
+    state = "imported" if read_record(model.name) else "damaged" if there else "importable"
     numbers = f"{model.parameters / 1e6:.1f} M", str(model.config.tokens), str(model.config.bits_per_tile)
     return (str(model.id), model.name, state, *numbers, model.licence)
 

@@ -25,6 +25,7 @@ from .released import Released, read_config, refuse_text_guided, released
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..prior.static import StaticTables
     from ..tokenizer.titok import TiTokTokenizer
     from .store import Model
 
@@ -36,6 +37,16 @@ class ImportedCard(ModelCard):
     """Card of a model whose tokens lie on no grid: one level, one row of `tokens` for each tile."""
 
     tokens: int = 0  # of a tile
+
+    @property
+    def seed(self) -> bytes:
+        """As `ModelCard.seed`. Raises: MissingData if the model has not been imported."""
+        if not self.sha256:
+            raise MissingData(
+                f"model {self.name} is not imported; run t1d models fetch {self.name}, "
+                f"or t1d models import {self.name} PATH"
+            )
+        return super().seed
 
     def token_shapes(self, height: int, width: int, levels: int | None = None) -> list[tuple[int, int]]:
         """Picture size in pixels -> [(tiles, tokens)]."""
@@ -97,40 +108,44 @@ def read_record(name: str) -> dict[str, Any] | None:
 
 
 def imported_card(name: str) -> ImportedCard:
-    """Name of a released model -> its card; the sha256 in it is that of the imported weights.
+    """Name of a released model -> its card, whose sha256 is that of the imported weights.
+
+    A model that has not been imported has a card too: only its `seed` is not known.
 
     Raises:
-        UnknownModel: no such name. MissingData: it has not been imported.
+        UnknownModel: no such name.
     """
-    row, record = released(name), read_record(name)
-    if record is None:
-        raise MissingData(
-            f"model {name} is not imported; run t1d models fetch {name}, or t1d models import {name} PATH"
-        )
+    row, record = released(name), read_record(name) or {}
     return ImportedCard(
-        id=row.id, name=name, family="titok", file=f"{name}.safetensors", sha256=record["sha256"],
-        patch=TILE, strides=(1,), codebook_sizes=(row.config.codebook_size,),
-        licence=row.licence, trained="elsewhere; imported from " + record["source"], tokens=row.config.tokens,
+        id=row.id, name=name, family="titok", file=f"{name}.safetensors", sha256=record.get("sha256", ""),
+        patch=TILE, strides=(1,), codebook_sizes=(row.config.codebook_size,), licence=row.licence,
+        trained=f"elsewhere, https://huggingface.co/{row.hub}", tokens=row.config.tokens,
     )  # fmt: skip
+
+
+def imported_tables(card: ModelCard) -> StaticTables:
+    """Card -> tables that take every token to be as likely as any other: it takes its bits and no more."""
+    import numpy as np
+
+    from ..prior.static import StaticTables, table_from_hits
+
+    return StaticTables([table_from_hits(np.zeros(size, np.int64)) for size in card.codebook_sizes])
 
 
 def load_imported(name: str, device: str = "auto") -> Model:
     """Name and device ("auto", "cpu", "cuda", "mps") -> model in float32, ready to run.
 
-    Every token is taken to be as likely as any other, so that it takes its bits and no more.
-
     Raises:
         UnknownModel, MissingData, DeviceUnavailable.
         WrongWeights: the weight file is not what was imported.
     """
-    import numpy as np
     import torch
 
     from ..device import pick_device
-    from ..prior.static import StaticTables, table_from_hits
     from .store import Model
 
     card, chosen = imported_card(name), pick_device(device)
+    wanted = card.seed.hex()
     if chosen.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # ten bits of mantissa would show in tokens and pixels
     file = model_folder() / card.file
@@ -139,13 +154,12 @@ def load_imported(name: str, device: str = "auto") -> Model:
         found = contents_sha256(weights)
     except BadCheckpoint:
         found = "no weights"
-    if found != card.sha256:
+    if found != wanted:
         raise WrongWeights(f"{file} is damaged; import {name} again with --force")
     tokenizer = _empty_tokenizer(released(name))
     tokenizer.load_state_dict(weights, assign=True)
     tokenizer = tokenizer.to(memory_format=torch.channels_last).eval().requires_grad_(False).to(chosen)
-    tables = StaticTables([table_from_hits(np.zeros(size, np.int64)) for size in card.codebook_sizes])
-    return Model(card, tokenizer, tables)
+    return Model(card, tokenizer, imported_tables(card))
 
 
 def contents_sha256(weights: Mapping[str, Tensor]) -> str:
@@ -179,6 +193,7 @@ def _store(target: Path, row: Released, weights: dict[str, Tensor]) -> None:
     record_file = target.with_suffix(".json")
     try:
         save_file(weights, temporary, metadata={"family": "titok", "config": row.config.to_json()})
+        temporary.chmod(0o644)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         record = {

@@ -94,7 +94,7 @@ def read_config(values: dict[str, Any]) -> TiTokConfig:
             legacy=bool(legacy),
         )
     except KeyError as error:
-        raise BadCheckpoint(f"the configuration lacks, or does not know, {error}; use a released one") from None
+        raise BadCheckpoint(f"the configuration lacks or has an unknown {error}; get a known one") from None
     except (AttributeError, TypeError, ValueError) as error:
         raise BadCheckpoint(f"not the configuration of a TiTok ({error}); give a released one") from None
 
