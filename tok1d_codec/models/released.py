@@ -94,7 +94,8 @@ def read_config(values: dict[str, Any]) -> TiTokConfig:
             legacy=bool(legacy),
         )
     except KeyError as error:
-        raise BadCheckpoint(f"the configuration lacks or has an unknown {error}; get a known one") from None
+        said = f"the configuration lacks or has an unknown {error}"
+        raise BadCheckpoint(f"{said}; give a released one") from None
     except (AttributeError, TypeError, ValueError) as error:
         raise BadCheckpoint(f"not the configuration of a TiTok ({error}); give a released one") from None
 
