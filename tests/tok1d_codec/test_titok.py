@@ -136,6 +136,14 @@ def test_what_does_not_decode_is_refused():
         tokenizer.decode([torch.zeros(1, 1, 31, dtype=torch.int64)], 8, 8)
 
 
+def test_a_tile_that_lacks_a_token_is_grey():
+    tokenizer = random_model(TINY).tokenizer
+    index = torch.zeros(1, 2, 32, dtype=torch.int64)
+    index[0, 1, 31] = -1  # as at the end of a file that is cut short
+    picture = tokenizer.decode([index], 256, 480)
+    assert (picture[..., 256:] == 0.5).all() and not (picture[..., :224] == 0.5).all()
+
+
 def test_normalized_codes_are_chosen_by_direction():
     book = Codebook(3, 2, normalize=True)
     book.embedding.weight.data = torch.tensor([[100.0, 1.0], [0.01, 0.02], [-1.0, 0.0]])

@@ -87,7 +87,7 @@ class TiTokTokenizer(Tokenizer):
 
     @torch.inference_mode()
     def decode(self, indices: list[Tensor], height: int, width: int) -> Tensor:
-        """[(B, tiles, tokens)] -> (B, 3, height, width) in [0, 1].
+        """[(B, tiles, tokens)] -> (B, 3, height, width) in [0, 1]; a tile with an absent token, -1, is grey.
 
         Raises: ValueError if the tiles or tokens are not those of a picture of this size.
         """
@@ -96,5 +96,10 @@ class TiTokTokenizer(Tokenizer):
         if index.shape[1:] != expected:
             found = tuple(index.shape)
             raise ValueError(f"indices of shape {found}; {width}x{height} pixels need (B, *{expected})")
-        parts = (self.pixels(self.quantize.look_up(part)) for part in index.flatten(0, 1).split(BATCH))
+        parts = (self._whole_tiles(part) for part in index.flatten(0, 1).split(BATCH))
         return blend(parts, len(index), height, width).clamp_(0, 1)
+
+    def _whole_tiles(self, index: Tensor) -> Tensor:
+        """(n, tokens), -1 for absent -> pixels (n, 3, TILE, TILE)."""
+        absent = (index < 0).any(1)[:, None, None, None]
+        return self.pixels(self.quantize.look_up(index.clamp(min=0))).masked_fill(absent, 0.5)
