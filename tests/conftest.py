@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -44,3 +45,35 @@ def photo() -> np.ndarray:
     from skimage.data import astronaut
 
     return np.ascontiguousarray(astronaut()[:96, 150:310])
+
+
+@pytest.fixture
+def tiny_release(tmp_path, monkeypatch):
+    """A checkpoint of titok-l32, as if that had been released with tiny networks. No model is imported."""
+    from dataclasses import replace
+
+    import torch
+    from safetensors.torch import save_file
+
+    from tok1d_codec.models import released
+    from tok1d_codec.tokenizer.titok import TiTokTokenizer
+
+    monkeypatch.setenv("T1D_HOME", str(tmp_path / "home"))
+    monkeypatch.setitem(released.VIT_SIZES, "small", (32, 1, 2))
+    values = {
+        "codebook_size": 4096, "token_size": 12, "use_l2_norm": True, "num_latent_tokens": 32,
+        "vit_enc_model_size": "small", "vit_dec_model_size": "small", "vit_enc_patch_size": 16,
+        "vit_dec_patch_size": 16, "finetune_decoder": False, "is_legacy": False,
+    }  # fmt: skip
+    settings = {"model": {"vq_model": values}, "dataset": {"preprocessing": {"crop_size": 256}}}
+    config = released.read_config(settings)
+    torch.manual_seed(0)
+    weights = TiTokTokenizer(config).state_dict()
+    row = released.RELEASED["titok-l32"]
+    count = sum(tensor.numel() for tensor in weights.values())
+    monkeypatch.setitem(released.RELEASED, "titok-l32", replace(row, config=config, parameters=count))
+    folder = tmp_path / "tokenizer_titok_l32"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(settings))
+    save_file(weights, folder / "model.safetensors")
+    return folder

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -13,8 +15,10 @@ from PIL import Image
 from bitstream import errors as format_errors
 from tok1d_codec import errors
 from tok1d_codec.cli import COMMANDS, main
+from tok1d_codec.models.released import RELEASED
 
 ROOT = Path(__file__).parents[1]
+USE = r"t1d (encode|decode|info|models$)"
 TEXT = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.S)
 SHELL = [line.split("  #")[0].strip() for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
@@ -23,12 +27,30 @@ SHELL = [line.split("  #")[0].strip() for kind, block in BLOCKS if kind == "sh" 
 def test_the_commands_for_use_run_in_order(tmp_path, monkeypatch, photo, capsys):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(photo).save("in.png")
-    commands = [shlex.split(line)[1:] for line in SHELL if re.match(r"t1d (encode|decode|info|models)", line)]
+    commands = [shlex.split(line)[1:] for line in SHELL if re.match(USE, line)]
     assert len(commands) == 5
     for command in commands:
         assert main(command) == 0, capsys.readouterr().err
     assert Image.open("rec.png").size == (160, 96)
     assert Path("small.t1d").stat().st_size < Path("out.t1d").stat().st_size < 100
+
+
+def test_the_commands_for_foreign_models_run(tiny_release, monkeypatch, capsys):
+    def hf_hub_download(repo_id: str, filename: str) -> str:
+        return str(tiny_release / filename)
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(hf_hub_download=hf_hub_download))
+    monkeypatch.chdir(tiny_release.parent)
+    commands = [shlex.split(line)[1:] for line in SHELL if line.startswith("t1d models ")]
+    assert [command[1] for command in commands] == ["import", "fetch"]
+    for command in commands:
+        assert main(command) == 0, capsys.readouterr().err
+
+
+def test_the_table_of_foreign_models_is_the_one_that_is_used():
+    for row in RELEASED.values():
+        tokens, bits = row.config.tokens, row.config.bits_per_tile
+        assert f"| `{row.name}` | {tokens} | {bits} | {row.parameters / 1e6:.1f} M |" in TEXT
 
 
 def test_the_python_example_runs(photo):

@@ -64,3 +64,9 @@ class DeviceUnavailable(T1DError):
     """The device that was asked for is not in this machine."""
 
     exit_code = 22
+
+
+class BadCheckpoint(T1DError):
+    """A foreign checkpoint is damaged, of another model, or of a kind that is not supported."""
+
+    exit_code = 23

@@ -15,6 +15,7 @@ def test_exit_codes_are_fixed_and_unique():
         "UnknownModel": 20,
         "WrongWeights": 21,
         "DeviceUnavailable": 22,
+        "BadCheckpoint": 23,
     }
     codes = [*ours.values(), *(c.exit_code for c in vars(format_errors).values() if isinstance(c, type))]
     assert len(set(codes)) == len(codes) and not {0, 2} & set(codes)

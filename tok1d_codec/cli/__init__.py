@@ -18,7 +18,7 @@ COMMANDS = {
     "decode": "Turn a t1d file back into a picture.",
     "info": "Show what a t1d file holds.",
     "demo": "Encode some photographs at several rates, beside WebP.",
-    "models": "List the models.",
+    "models": "List the models; import and fetch foreign ones.",
     "bench": "Compare with JPEG, WebP and AVIF on a data set.",
     "train": "Train a model.",
 }  # name, which is also that of the module and of the command in it: line of help
