@@ -12,6 +12,8 @@ def test_exit_codes_are_fixed_and_unique():
         "OutputExists": 4,
         "MissingData": 5,
         "TrainingFailed": 6,
+        "TargetTooSmall": 7,
+        "PartialPicture": 8,
         "UnknownModel": 20,
         "WrongWeights": 21,
         "DeviceUnavailable": 22,

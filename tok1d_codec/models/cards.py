@@ -60,12 +60,20 @@ CARDS: tuple[ModelCard, ...] = (
 def card_by_name(name: str) -> ModelCard:
     """Name of a model, or of a family for its newest model -> card. Raises: UnknownModel."""
     newest = {card.family: card for card in CARDS}
-    return _find(name, newest | {card.name: card for card in CARDS}, "model")
+    return _find(name, newest | {card.name: card for card in (*CARDS, *_foreign())}, "model")
 
 
 def card_by_id(model_id: int) -> ModelCard:
     """Raises: UnknownModel."""
-    return _find(model_id, {card.id: card for card in CARDS}, "model id")
+    return _find(model_id, {card.id: card for card in (*CARDS, *_foreign())}, "model id")
+
+
+def _foreign() -> list[ModelCard]:
+    """Cards of the released models, imported or not."""
+    from .imported import imported_card
+    from .released import RELEASED
+
+    return [imported_card(name) for name in RELEASED]
 
 
 def _find(key: int | str, cards: dict, what: str) -> ModelCard:

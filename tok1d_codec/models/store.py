@@ -50,6 +50,10 @@ def weight_path(card: ModelCard) -> Path:
 
 def load_tables(card: ModelCard) -> StaticTables:
     """Card -> the static tables of its levels (numpy only)."""
+    if card.family == "titok":
+        from .imported import imported_tables
+
+        return imported_tables(card)
     with safe_open(weight_path(card), framework="np") as file:
         return StaticTables([file.get_tensor(f"tables.{level}") for level in range(card.levels)])
 
@@ -63,8 +67,11 @@ def load_model(name: str = "t1d", device: str = "auto") -> Model:
     import torch
 
     from ..device import pick_device
+    from .imported import load_imported
 
     card, chosen = card_by_name(name), pick_device(device)
+    if card.family == "titok":
+        return load_imported(card.name, device)
     if chosen.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # ten bits of mantissa would show in tokens and pixels
     return Model(card, _load_tokenizer(weight_path(card)).to(chosen), load_tables(card))
