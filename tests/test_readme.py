@@ -28,11 +28,15 @@ def test_the_commands_for_use_run_in_order(tmp_path, monkeypatch, photo, capsys)
     monkeypatch.chdir(tmp_path)
     Image.fromarray(photo).save("in.png")
     commands = [shlex.split(line)[1:] for line in SHELL if re.match(USE, line)]
-    assert len(commands) == 5
+    assert len(commands) == 7
     for command in commands:
-        assert main(command) == 0, capsys.readouterr().err
-    assert Image.open("rec.png").size == (160, 96)
-    assert Path("small.t1d").stat().st_size < Path("out.t1d").stat().st_size < 100
+        partial = "--partial" in command
+        if partial:
+            Path("cut.t1d").write_bytes(Path("out.t1d").read_bytes()[:-20])
+        assert main(command) == (8 if partial else 0), capsys.readouterr().err
+    assert Image.open("rec.png").size == Image.open("cut.png").size == (160, 96)
+    assert Path("small.t1d").stat().st_size < Path("out.t1d").stat().st_size < 200
+    assert Path("sized.t1d").stat().st_size <= 600
 
 
 def test_the_commands_for_foreign_models_run(tiny_release, monkeypatch, capsys):
@@ -53,11 +57,14 @@ def test_the_table_of_foreign_models_is_the_one_that_is_used():
         assert f"| `{row.name}` | {tokens} | {bits} | {row.parameters / 1e6:.1f} M |" in TEXT
 
 
-def test_the_python_example_runs(photo):
-    (code,) = [block for kind, block in BLOCKS if kind == "python"]
-    names = {"pixels": photo}
-    exec(code, names)  # noqa: S102
-    assert names["restored"].shape == photo.shape
+def test_the_python_examples_run(photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = [block for kind, block in BLOCKS if kind == "python"]
+    names = {"image": Image.fromarray(photo)}
+    for block in blocks:
+        exec(block, names)  # noqa: S102
+    assert names["picture"].shape == photo.shape and len(names["tokens"]) == names["model"].card.levels
+    assert Path("out.t1d").stat().st_size <= 600
 
 
 def test_every_command_and_option_in_readme_exists(capsys):
