@@ -1,0 +1,207 @@
+"""Known tokens -> integer counts of the next ones, from a small network of integers; needs no torch.
+
+Every number in the network is an integer, or an integer times a power of two, and every partial sum of a
+product stays below 2**24 units, which is checked when the weights are loaded. So float32 holds all of them
+exactly and gives the same counts in any order of summation, on any machine. SPEC-prior.md has the arithmetic.
+
+Source: Balle et al., "Integer Networks for Data Compression with Latent-Variable Models", ICLR 2019.
+Differs: trained through the rounding, fast through ordinary float kernels, a softmax from a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+
+import numpy as np
+
+from bitstream.coder import Group, total
+
+from ..errors import WrongWeights
+
+REACH = 2  # cells; the neighbourhood of a cell has 2 * REACH + 1 a side
+FEATURE_MAX = 255  # of a cell's features, either sign
+HIDDEN_MAX = 127  # of a hidden unit, which is never negative
+CODE_MAX = 127  # of what the logits are made from, either sign
+EXACT = 2**24  # float32 holds every integer up to here
+SCALE_BITS = 28  # of the quotient that turns weights into counts
+BLOCK = 256  # rows of logits at once: they stay in the cache
+PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))  # (row % 2, column % 2) in coding order
+OFFSETS = [(dy, dx) for dy in range(-REACH, REACH + 1) for dx in range(-REACH, REACH + 1) if dy or dx]
+
+MatMul = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class IntegerPrior:
+    """A `bitstream.coder.CountsModel` that looks at the levels before, and at the tokens known around a cell.
+
+    Args:
+        arrays: the tensors `prior.*` of a weight file, without that prefix; see `check`.
+        strides: patches a side that a token of each level stands for; each a multiple of the next.
+        matmul: the product of two float matrices. Any that sums in float32 or wider gives the same counts.
+
+    Raises:
+        WrongWeights: a tensor is missing or of the wrong shape, or its sums could leave the exact range.
+    """
+
+    def __init__(
+        self, arrays: Mapping[str, np.ndarray], strides: Sequence[int], matmul: MatMul = np.matmul
+    ) -> None:
+        check(arrays, strides)
+        self.strides = tuple(int(s) for s in strides)
+        self.codebook_sizes = tuple(len(arrays[f"out.{level}"]) for level in range(len(self.strides)))
+        self._arrays, self._matmul = arrays, matmul
+        self._blocks = sum(name.startswith("mix.") for name in arrays)
+        self._near = arrays[f"near.{self.strides[0]}"].shape[1] // len(OFFSETS)  # features that neighbours show
+        self._exp = arrays["exp"].astype(np.float64)
+        self._layer = cache(self._layer)  # weights become float when a level first needs them
+        self._embedding = cache(self._embedding)
+
+    def groups(self, shapes: Sequence[tuple[int, int]]) -> Iterator[Group]:
+        """Shapes (rows, cols) of the coded levels -> two or four groups a level, each in raster order."""
+        for level, (rows, cols) in enumerate(shapes):
+            phase = np.arange(rows)[:, None] % 2 * 2 + np.arange(cols) % 2  # (rows, cols)
+            per_group = len(PHASES) // int(self._arrays["groups"][level])
+            for first in range(0, len(PHASES), per_group):
+                codes = [2 * y + x for y, x in PHASES[first : first + per_group]]
+                positions = np.flatnonzero(np.isin(phase, codes))
+                if len(positions):
+                    yield Group(level, positions)
+
+    def counts(self, known: Sequence[np.ndarray], group: Group) -> np.ndarray:
+        """Levels, int32 (rows, cols), -1 where unknown or absent; positions -> int64 (m, n), sums 2^24 - n."""
+        level, n = group.level, self.codebook_sizes[group.level]
+        counts = np.empty((len(group.positions), n), np.int64)
+        if len(counts) == 0:
+            return counts
+        code = self._code(known, group)
+        weight, bias = self._layer(f"out.{level}", f"bias.out.{level}", "shift.out", level)
+        for start in range(0, len(code), BLOCK):
+            logits = self._matmul(code[start : start + BLOCK], weight)
+            logits += bias
+            self._to_counts(logits, counts[start : start + BLOCK])
+        return counts
+
+    def logits(self, known: Sequence[np.ndarray], group: Group) -> np.ndarray:
+        """As `counts` -> float64 (m, n) in nats, up to a constant of the row: what training compares with."""
+        weight, bias = self._layer(f"out.{group.level}", f"bias.out.{group.level}", "shift.out", group.level)
+        return (self._matmul(self._code(known, group), weight) + bias).astype(np.float64) / 32
+
+    def _code(self, known: Sequence[np.ndarray], group: Group) -> np.ndarray:
+        """Known tokens, positions -> float32 (m, CODE), integers: everything but the last layer."""
+        level, stride = group.level, self.strides[group.level]
+        cols = known[level].shape[1]
+        y, x = np.divmod(group.positions, cols)
+        top = int(y.min())
+        plane = self._plane(known, level, top, int(y.max()) + 1)  # (rows + 4, cols + 4, C)
+        width = plane.shape[1]
+        plane = plane.reshape(-1, plane.shape[2])
+        centre = (y - top + REACH) * width + x + REACH
+        around = centre[:, None] + np.array([dy * width + dx for dy, dx in OFFSETS])
+        near = np.ascontiguousarray(plane[:, : self._near]).take(around, axis=0).reshape(len(centre), -1)
+        shift = f"shift.near.{stride}"
+        acc = self._matmul(near, self._layer(f"near.{stride}", None, shift)[0])
+        own, bias = self._layer(f"own.{level}", f"bias.near.{level}", shift)
+        acc += self._matmul(plane.take(centre, axis=0), own)
+        acc += bias[y % 2 * 2 + x % 2]
+        hidden = np.clip(np.floor(acc, out=acc), 0, HIDDEN_MAX, out=acc)
+        for block in range(self._blocks):
+            weight, bias = self._layer(f"mix.{block}", f"bias.mix.{block}", f"shift.mix.{block}")
+            acc = self._matmul(hidden, weight)
+            acc += bias[level]
+            acc = np.floor(acc, out=acc)
+            acc += hidden
+            hidden = np.clip(acc, 0, HIDDEN_MAX, out=acc)
+        weight, bias = self._layer("down", "bias.down", "shift.down")
+        code = self._matmul(hidden, weight)
+        code += bias[level]
+        return np.clip(np.floor(code, out=code), -CODE_MAX, CODE_MAX, out=code)
+
+    def _plane(self, known: Sequence[np.ndarray], level: int, top: int, bottom: int) -> np.ndarray:
+        """Features of the cells of rows `top` to `bottom` of a level, and of REACH cells around them.
+
+        Returns: float32 (bottom - top + 2 REACH, cols + 2 REACH, C), zeros outside the picture.
+        """
+        rows, cols = known[level].shape
+        first, last = max(top - REACH, 0), min(bottom + REACH, rows)
+        inner = np.zeros((last - first, cols, self._arrays["embed.0"].shape[1]), np.float32)
+        for earlier in range(level + 1):
+            ratio = self.strides[earlier] // self.strides[level]
+            r, c = np.arange(first, last) // ratio, np.arange(cols) // ratio
+            tokens = known[earlier][r[:, None], c]
+            if earlier < level or (tokens >= 0).any():
+                inner += self._embedding(earlier).take(tokens, axis=0, mode="wrap")
+        np.clip(inner, -FEATURE_MAX, FEATURE_MAX, out=inner)
+        plane = np.zeros((bottom - top + 2 * REACH, cols + 2 * REACH, inner.shape[2]), np.float32)
+        start = first - top + REACH
+        plane[start : start + len(inner), REACH:-REACH] = inner
+        return plane
+
+    def _to_counts(self, logits: np.ndarray, counts: np.ndarray) -> None:
+        """Logits float32 (m, n) in 1/32 nat, destroyed -> `counts` int64 (m, n)."""
+        best = logits.argmax(axis=1)[:, None]
+        highest = np.take_along_axis(logits, best, axis=1)
+        np.subtract(highest + np.float32(0.5), logits, out=logits)  # to be rounded down: how far below, rounded
+        np.minimum(logits, len(self._exp) - 1, out=logits)
+        weights = self._exp.take(logits.astype(np.intp))  # (m, n)
+        budget = total(logits.shape[1])
+        scale = (budget << SCALE_BITS) // weights.sum(axis=1, keepdims=True).astype(np.int64)
+        weights *= scale.astype(np.float64)  # at most budget * 2**28 < 2**53: exact
+        weights *= 2.0**-SCALE_BITS
+        counts[:] = weights  # rounds down
+        rest = budget - counts.sum(axis=1, keepdims=True)
+        np.put_along_axis(counts, best, np.take_along_axis(counts, best, axis=1) + rest, axis=1)
+
+    def _embedding(self, level: int) -> np.ndarray:
+        """-> float32 (n + 1, C); the last row, which token -1 finds, is zero."""
+        table = self._arrays[f"embed.{level}"]
+        return np.vstack([table, np.zeros((1, table.shape[1]), table.dtype)]).astype(np.float32)
+
+    def _layer(
+        self, weight: str, bias: str | None, shift: str, level: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Names -> float32 weights (inputs, outputs) and bias (..., outputs), both divided by 2**shift."""
+        shifts = self._arrays[shift] if level is None else self._arrays[shift][level]
+        scale = np.ldexp(np.float32(1), -shifts.astype(np.int32))
+        matrix = np.ascontiguousarray((self._arrays[weight].astype(np.float32).T * scale))
+        return matrix, None if bias is None else self._arrays[bias].astype(np.float32) * scale
+
+
+def check(arrays: Mapping[str, np.ndarray], strides: Sequence[int]) -> None:
+    """Raises WrongWeights unless the tensors fit each other and no partial sum can reach 2**24.
+
+    Every layer is floor((weight @ x + bias) / 2**shift): |bias| plus the sum of |weight| times the largest
+    |x| bounds all partial sums, in units of the unshifted result.
+    """
+    for coarse, fine in zip(strides, strides[1:]):
+        if coarse % fine:
+            raise WrongWeights(f"strides {tuple(strides)}: each must be a multiple of the next")
+    try:
+        for level, stride in enumerate(strides):
+            own, near = arrays[f"own.{level}"], arrays[f"near.{stride}"]
+            first = np.concatenate([near, own], axis=1)
+            _check_layer(f"level {level}", first, arrays[f"bias.near.{level}"], FEATURE_MAX, arrays[f"shift.near.{stride}"])
+            out, shift = arrays[f"out.{level}"], arrays["shift.out"][level]
+            _check_layer(f"logits of level {level}", out, arrays[f"bias.out.{level}"], CODE_MAX, shift, EXACT // 4)
+            fits = (len(out), own.shape[1]) == arrays[f"embed.{level}"].shape and arrays["groups"][level] in (2, 4)
+            if not fits or near.shape[1] % len(OFFSETS) or len(arrays[f"bias.near.{level}"]) != len(PHASES):
+                raise WrongWeights(f"the prior's tensors of level {level} do not fit each other; reinstall t1d")
+        for name in ("down", *(name for name in arrays if name.startswith("mix."))):
+            _check_layer(name, arrays[name], arrays[f"bias.{name}"], HIDDEN_MAX, arrays[f"shift.{name}"])
+        table = arrays["exp"].astype(np.int64)
+        if table[0] != table.max() or not 0 <= table.min() or table[0] not in range(1, 2**20 + 1) or table[-1]:
+            raise WrongWeights("the prior's table `exp` must fall from at most 2**20 to 0; reinstall t1d")
+    except (KeyError, IndexError, ValueError) as error:
+        raise WrongWeights(f"the prior's tensors are not complete ({error!r}); reinstall t1d") from None
+
+
+def _check_layer(
+    name: str, weight: np.ndarray, bias: np.ndarray, most: int, shift: np.ndarray, limit: int = EXACT
+) -> None:
+    """Weight (outputs, inputs), bias (..., outputs), largest |input|, shift (outputs,) or () -> or WrongWeights."""
+    shift = np.asarray(shift)
+    if any(a.dtype.kind != "i" for a in (weight, bias, shift)) or shift.min() < 0 or shift.max() > 23:
+        raise WrongWeights(f"the prior's {name}: weights, biases and shifts (0 to 23) must be integers")
+    bound = np.abs(bias.astype(np.int64)) + most * np.abs(weight.astype(np.int64)).sum(axis=1)
+    if bound.max() >= limit:
+        raise WrongWeights(f"the prior's {name}: a sum can reach {bound.max()}, must stay below {limit}; reinstall t1d")
