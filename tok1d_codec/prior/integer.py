@@ -202,6 +202,6 @@ def _check_layer(
     shift = np.asarray(shift)
     if any(a.dtype.kind != "i" for a in (weight, bias, shift)) or shift.min() < 0 or shift.max() > 23:
         raise WrongWeights(f"the prior's {name}: weights, biases and shifts (0 to 23) must be integers")
-    bound = np.abs(bias.astype(np.int64)) + most * np.abs(weight.astype(np.int64)).sum(axis=1)
+    bound = np.abs(bias.astype(np.int64)) + most * np.abs(weight.astype(np.int16)).sum(axis=1, dtype=np.int64)
     if bound.max() >= limit:
         raise WrongWeights(f"the prior's {name}: a sum can reach {bound.max()}, must stay below {limit}; reinstall t1d")

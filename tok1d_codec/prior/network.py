@@ -208,8 +208,7 @@ def _step(matrices: list[Tensor], bias: Tensor, most: int, limit: int = EXACT) -
     largest = torch.stack([m.amax(1) for m in (first, *others)]).amax(0)
     spread = first.sum(1) + (torch.stack([m.sum(1) for m in others]).amax(0) if others else 0)
     inputs = sum(m.shape[1] for m in matrices[:2])
-    if first.shape[0] == bias.shape[-1]:
-        bias = bias.abs().reshape(-1, first.shape[0]).amax(0)
+    bias = bias.abs().reshape(-1, len(first)).amax(0)
     room = (limit - 2 - most * inputs / 2) / (most * spread + UNIT * bias + 1)
     step = torch.minimum(127.49 / largest.clamp_min(1e-9), room).clamp(1, 2.0**MAX_SHIFT)
     return torch.exp2(step.log2().floor())
