@@ -61,12 +61,12 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
 
 @train.command()
 @click.option("--data", "sources", multiple=True, metavar="DIR|TAR",
-              help="Folder of pictures or tar shards, or a tar; may be repeated. Needed unless --tokens is given.")
+              help="Folder of pictures or tar shards, or a tar; may be repeated. Not needed with --tokens.")
 @click.option("--validation", multiple=True, metavar="DIR|TAR",
               help="What to hold out.  [default: what is named val* in --data, else every 50th file]")
 @click.option("--tokens", type=options.FILE, help="Folder of an earlier run, whose tokens are used again.")
 @click.option("--model", default="t1d", show_default=True, help="Whose tokens: a name, or a weight file.")
-@click.option("--out", required=True, type=options.FILE, help="Run folder: tokens, checkpoint, log, prior.safetensors.")
+@click.option("--out", required=True, type=options.FILE, help="Run folder: tokens, checkpoint, log, prior.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True),
               help="How long to train.  [default: 12, or as the resumed run has it]")
 @click.option("--rounds", default=2, show_default=True, type=click.IntRange(min=1),
@@ -96,7 +96,8 @@ def prior(sources: tuple[str, ...], validation: tuple[str, ...], tokens: Path | 
         click.echo(f"{name:7} bits per token:  {'  '.join(f'{bits:6.3f}' for bits in figures[name])}")
     for name, percent in figures["saved"].items():
         click.echo(f"saved, {name}: {', '.join(f'{k} {v:.2f} %' for k, v in percent.items())}")
-    click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB, keeps {100 * figures['kept']:.1f} % of the float gain")
+    kept = f"{100 * figures['kept']:.1f} % of the float network's gain kept"
+    click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {kept}")
 
 
 def _check_run(out: Path, resume: bool) -> None:

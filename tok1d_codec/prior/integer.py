@@ -24,6 +24,7 @@ FEATURE_MAX = 255  # of a cell's features, either sign
 HIDDEN_MAX = 127  # of a hidden unit, which is never negative
 CODE_MAX = 127  # of what the logits are made from, either sign
 EXACT = 2**24  # float32 holds every integer up to here
+LOGIT = EXACT // 4  # a difference of two logits and a half must be exact as well
 SCALE_BITS = 28  # of the quotient that turns weights into counts
 BLOCK = 256  # rows of logits at once: they stay in the cache
 PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))  # (row % 2, column % 2) in coding order
@@ -52,7 +53,7 @@ class IntegerPrior:
         self.codebook_sizes = tuple(len(arrays[f"out.{level}"]) for level in range(len(self.strides)))
         self._arrays, self._matmul = arrays, matmul
         self._blocks = sum(name.startswith("mix.") for name in arrays)
-        self._near = arrays[f"near.{self.strides[0]}"].shape[1] // len(OFFSETS)  # features that neighbours show
+        self._near = arrays[f"near.{self.strides[0]}"].shape[1] // len(OFFSETS)  # features neighbours show
         self._exp = arrays["exp"].astype(np.float64)
         self._layer = cache(self._layer)  # weights become float when a level first needs them
         self._embedding = cache(self._embedding)
@@ -69,7 +70,7 @@ class IntegerPrior:
                     yield Group(level, positions)
 
     def counts(self, known: Sequence[np.ndarray], group: Group) -> np.ndarray:
-        """Levels, int32 (rows, cols), -1 where unknown or absent; positions -> int64 (m, n), sums 2^24 - n."""
+        """Levels, int32 (rows, cols), -1 where unknown; positions -> int64 (m, n) with sums 2^24 - n."""
         level, n = group.level, self.codebook_sizes[group.level]
         counts = np.empty((len(group.positions), n), np.int64)
         if len(counts) == 0:
@@ -141,7 +142,7 @@ class IntegerPrior:
         """Logits float32 (m, n) in 1/32 nat, destroyed -> `counts` int64 (m, n)."""
         best = logits.argmax(axis=1)[:, None]
         highest = np.take_along_axis(logits, best, axis=1)
-        np.subtract(highest + np.float32(0.5), logits, out=logits)  # to be rounded down: how far below, rounded
+        np.subtract(highest + np.float32(0.5), logits, out=logits)  # how far below, and a half
         np.minimum(logits, len(self._exp) - 1, out=logits)
         weights = self._exp.take(logits.astype(np.intp))  # (m, n)
         budget = total(logits.shape[1])
@@ -178,18 +179,18 @@ def check(arrays: Mapping[str, np.ndarray], strides: Sequence[int]) -> None:
             raise WrongWeights(f"strides {tuple(strides)}: each must be a multiple of the next")
     try:
         for level, stride in enumerate(strides):
-            own, near = arrays[f"own.{level}"], arrays[f"near.{stride}"]
+            own, near, bias = arrays[f"own.{level}"], arrays[f"near.{stride}"], arrays[f"bias.near.{level}"]
             first = np.concatenate([near, own], axis=1)
-            _check_layer(f"level {level}", first, arrays[f"bias.near.{level}"], FEATURE_MAX, arrays[f"shift.near.{stride}"])
+            _check_layer(f"level {level}", first, bias, FEATURE_MAX, arrays[f"shift.near.{stride}"])
             out, shift = arrays[f"out.{level}"], arrays["shift.out"][level]
-            _check_layer(f"logits of level {level}", out, arrays[f"bias.out.{level}"], CODE_MAX, shift, EXACT // 4)
-            fits = (len(out), own.shape[1]) == arrays[f"embed.{level}"].shape and arrays["groups"][level] in (2, 4)
-            if not fits or near.shape[1] % len(OFFSETS) or len(arrays[f"bias.near.{level}"]) != len(PHASES):
-                raise WrongWeights(f"the prior's tensors of level {level} do not fit each other; reinstall t1d")
+            _check_layer(f"logits of level {level}", out, arrays[f"bias.out.{level}"], CODE_MAX, shift, LOGIT)
+            fits = (len(out), own.shape[1]) == arrays[f"embed.{level}"].shape and len(bias) == len(PHASES)
+            if not fits or near.shape[1] % len(OFFSETS) or arrays["groups"][level] not in (2, 4):
+                raise WrongWeights(f"the prior's tensors of level {level} do not fit; reinstall t1d")
         for name in ("down", *(name for name in arrays if name.startswith("mix."))):
             _check_layer(name, arrays[name], arrays[f"bias.{name}"], HIDDEN_MAX, arrays[f"shift.{name}"])
         table = arrays["exp"].astype(np.int64)
-        if table[0] != table.max() or not 0 <= table.min() or table[0] not in range(1, 2**20 + 1) or table[-1]:
+        if not (0 == table[-1] == table.min() < table[0] == table.max() <= 2**20):
             raise WrongWeights("the prior's table `exp` must fall from at most 2**20 to 0; reinstall t1d")
     except (KeyError, IndexError, ValueError) as error:
         raise WrongWeights(f"the prior's tensors are not complete ({error!r}); reinstall t1d") from None
@@ -198,10 +199,12 @@ def check(arrays: Mapping[str, np.ndarray], strides: Sequence[int]) -> None:
 def _check_layer(
     name: str, weight: np.ndarray, bias: np.ndarray, most: int, shift: np.ndarray, limit: int = EXACT
 ) -> None:
-    """Weight (outputs, inputs), bias (..., outputs), largest |input|, shift (outputs,) or () -> or WrongWeights."""
+    """Weight (outputs, inputs), bias (..., outputs), largest |input|, shift (outputs,) or () -> None."""
     shift = np.asarray(shift)
     if any(a.dtype.kind != "i" for a in (weight, bias, shift)) or shift.min() < 0 or shift.max() > 23:
         raise WrongWeights(f"the prior's {name}: weights, biases and shifts (0 to 23) must be integers")
     bound = np.abs(bias.astype(np.int64)) + most * np.abs(weight.astype(np.int16)).sum(axis=1, dtype=np.int64)
     if bound.max() >= limit:
-        raise WrongWeights(f"the prior's {name}: a sum can reach {bound.max()}, must stay below {limit}; reinstall t1d")
+        raise WrongWeights(
+            f"the prior's {name}: a sum can reach {bound.max()}, must stay below {limit}; reinstall t1d"
+        )

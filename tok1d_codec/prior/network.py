@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .integer import CODE_MAX, EXACT, FEATURE_MAX, HIDDEN_MAX, OFFSETS, PHASES, REACH
+from .integer import CODE_MAX, EXACT, FEATURE_MAX, HIDDEN_MAX, LOGIT, OFFSETS, PHASES, REACH
 
 UNIT = 32  # integers for 1.0: features, hidden units, codes and logits in nats alike
 MAX_SHIFT = 14
@@ -41,13 +41,19 @@ class PriorShape:
 class PriorNetwork(nn.Module):
     """Tokens of levels, -1 where unknown -> logits of the asked ones; see SPEC-prior.md for the layers."""
 
-    def __init__(self, codebook_sizes: Sequence[int], strides: Sequence[int], shape: PriorShape = PriorShape()) -> None:
+    def __init__(
+        self, codebook_sizes: Sequence[int], strides: Sequence[int], shape: PriorShape = PriorShape()
+    ) -> None:
         super().__init__()
         self.codebook_sizes, self.strides, self.shape = tuple(codebook_sizes), tuple(strides), shape
         levels, hidden = len(strides), shape.hidden
         inputs = len(OFFSETS) * shape.near
+
+        def near() -> Tensor:
+            return torch.randn(hidden, inputs) * (0.7 / inputs**0.5)
+
         self.embed = nn.ParameterList(torch.randn(n, shape.features) * 0.1 for n in codebook_sizes)
-        self.near = nn.ParameterDict({str(s): torch.randn(hidden, inputs) * (0.7 / inputs**0.5) for s in set(strides)})
+        self.near = nn.ParameterDict({str(s): near() for s in sorted(set(strides))})
         self.own = nn.Parameter(torch.randn(levels, hidden, shape.features) * (0.7 / shape.features**0.5))
         self.bias_near = nn.Parameter(torch.zeros(levels, len(PHASES), hidden))
         self.mix = nn.ParameterList(torch.randn(hidden, hidden) / hidden**0.5 for _ in range(shape.blocks))
@@ -85,7 +91,7 @@ class PriorNetwork(nn.Module):
     # Forward: `weights` once a step, then `plane`, `hidden` and `logits` for each level
 
     def weights(self, levels: Sequence[int], quantize: bool = True) -> dict[str, Tensor]:
-        """Levels that will be asked for -> the weights and biases to compute with, by their names in a file."""
+        """Levels that will be asked for -> weights and biases to compute with, by their names in a file."""
         w = {f"embed.{j}": table for j, table in enumerate(self.embed) if j <= max(levels)}
         if quantize:
             w = {name: _round(table * UNIT).clamp(-CODE_MAX, CODE_MAX) / UNIT for name, table in w.items()}
@@ -108,7 +114,7 @@ class PriorNetwork(nn.Module):
         return w
 
     def _out_step(self, level: int) -> Tensor:
-        return _step([self.out[level]], self.bias_out[level], CODE_MAX, EXACT // 4).amin()[None]
+        return _step([self.out[level]], self.bias_out[level], CODE_MAX, LOGIT).amin()[None]
 
     @staticmethod
     def embedding(w: dict[str, Tensor], level: int, tokens: Tensor) -> Tensor:
@@ -121,7 +127,9 @@ class PriorNetwork(nn.Module):
         """Sums of embeddings (B, rows, cols, C) -> clamped, with REACH cells of zeros around."""
         return F.pad(features.clamp(-FEATURE_MAX / UNIT, FEATURE_MAX / UNIT), (0, 0, *[REACH] * 4))
 
-    def hidden(self, w: dict[str, Tensor], level: int, plane: Tensor, asked: Tensor, quantize: bool = True) -> Tensor:
+    def hidden(
+        self, w: dict[str, Tensor], level: int, plane: Tensor, asked: Tensor, quantize: bool = True
+    ) -> Tensor:
         """Plane (B, rows + 4, cols + 4, C), asked bool (B, rows, cols) with m trues -> (m, hidden)."""
         width = plane.shape[2]
         b, y, x = asked.nonzero(as_tuple=True)
@@ -130,7 +138,8 @@ class PriorNetwork(nn.Module):
         shown = plane[..., : self.shape.near].reshape(-1, self.shape.near)
         near = F.embedding(centre[:, None] + offsets, shown).flatten(1)  # (m, 24 * near)
         own = F.embedding(centre, plane.reshape(-1, plane.shape[-1]))  # (m, C)
-        acc = F.linear(near, w[f"near.{self.strides[level]}"]).float() + F.linear(own, w[f"own.{level}"]).float()
+        acc = F.linear(near, w[f"near.{self.strides[level]}"]).float()
+        acc = acc + F.linear(own, w[f"own.{level}"]).float()
         acc = acc + F.embedding(y % 2 * 2 + x % 2, w[f"bias.near.{level}"])
         return _rounded(acc, quantize).clamp(0, HIDDEN_MAX / UNIT)
 
@@ -150,7 +159,8 @@ class PriorNetwork(nn.Module):
     @torch.no_grad()
     def to_arrays(self) -> dict[str, np.ndarray]:
         """-> the tensors of a weight file, without their prefix `prior.`, as `IntegerPrior` takes them."""
-        arrays = {f"embed.{j}": _integers(t * UNIT).clamp(-CODE_MAX, CODE_MAX) for j, t in enumerate(self.embed)}
+        tables = [_integers(table * UNIT).clamp(-CODE_MAX, CODE_MAX) for table in self.embed]
+        arrays = {f"embed.{level}": table for level, table in enumerate(tables)}
         steps: dict[str, Tensor] = {}
         for stride, near in self.near.items():
             same = [level for level, s in enumerate(self.strides) if s == int(stride)]
@@ -171,8 +181,7 @@ class PriorNetwork(nn.Module):
             arrays[f"bias.out.{level}"] = _integers(self.bias_out[level] * step * UNIT)
             steps["out"] = torch.cat([steps["out"], step]) if level else step
         arrays |= {f"shift.{name}": step.log2() for name, step in steps.items()}
-        small = ("embed", "near", "own", "mix", "down", "out", "shift")
-        found = {k: v.round().numpy().astype(np.int8 if k.split(".")[0] in small else np.int32) for k, v in arrays.items()}
+        found = {k: v.numpy().astype(np.int32 if k.startswith("bias") else np.int8) for k, v in arrays.items()}
         falling = np.floor(2.0**EXP_BITS * np.exp(-np.arange(EXP_BITS * UNIT) / UNIT) + 0.5).astype(np.int32)
         found["exp"] = np.append(falling[falling > 0], np.int32(0))
         found["groups"] = np.array(self.groups, np.int8)

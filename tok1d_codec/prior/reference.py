@@ -11,9 +11,11 @@ import numpy as np
 
 from .integer import OFFSETS
 
+Arrays = Mapping[str, np.ndarray]
+
 
 def reference_counts(
-    arrays: Mapping[str, np.ndarray], strides: Sequence[int], known: Sequence[np.ndarray], level: int, y: int, x: int
+    arrays: Arrays, strides: Sequence[int], known: Sequence[np.ndarray], level: int, y: int, x: int
 ) -> np.ndarray:
     """Tensors `prior.*` without the prefix; known levels, -1 where unknown -> int64 (n,) of cell (y, x)."""
     a = {name: array.astype(np.int64) for name, array in arrays.items()}
@@ -34,7 +36,7 @@ def reference_counts(
 
 
 def features(
-    a: Mapping[str, np.ndarray], strides: Sequence[int], known: Sequence[np.ndarray], level: int, y: int, x: int
+    a: Arrays, strides: Sequence[int], known: Sequence[np.ndarray], level: int, y: int, x: int
 ) -> np.ndarray:
     """-> int64 (C,), the sum of the embeddings of what is known of a cell; zeros outside the picture."""
     total = np.zeros(a["embed.0"].shape[1], np.int64)

@@ -41,14 +41,14 @@ class Batch:
 
 
 def inside(shape: Tensor, stride: int, canvas: tuple[int, int]) -> Tensor:
-    """Rows and columns of patches (B, 2), canvas of a level -> bool (B, rows, cols), what lies in the crop."""
+    """Patches (B, 2) of crops, canvas of a level -> bool (B, rows, cols), what lies in the crop."""
     rows, cols = (-(-shape // stride)).unbind(1)
     y, x = torch.arange(canvas[0]), torch.arange(canvas[1])
     return (y < rows[:, None])[:, :, None] & (x < cols[:, None])[:, None]
 
 
 def random_depth(tokens: TokenSet, chosen: np.ndarray, even: float) -> Tensor:
-    """-> int64 (B, H, W), levels that each patch keeps: all in a share `even` of the crops, else by urgency."""
+    """-> int64 (B, H, W), levels that each patch keeps: all in a share `even` of crops, else by urgency."""
     errors = torch.from_numpy(tokens.errors[chosen].astype(np.float32))  # (B, levels, H, W)
     b, levels, h, w = errors.shape
     shape = torch.from_numpy(tokens.shapes[chosen])
@@ -70,8 +70,9 @@ def phase_groups(rows: int, cols: int, groups: int) -> Tensor:
 
 
 def ask(
-    network: PriorNetwork, batch: Batch, asked: list[int], quantize: bool, all_groups: bool, autocast: torch.autocast
-) -> dict[int, tuple[Tensor, Tensor]]:
+    network: PriorNetwork, batch: Batch, asked: list[int], quantize: bool, all_groups: bool,
+    autocast: torch.autocast,
+) -> dict[int, tuple[Tensor, Tensor]]:  # fmt: skip
     """Batch -> for each level of `asked` (ascending): logits (m, n), tokens (m,) that they should predict.
 
     Args:

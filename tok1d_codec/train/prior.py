@@ -57,11 +57,12 @@ class PriorConfig:
 
 
 class PriorTrainer:
-    """AdamW on the bits of random groups of random levels, learning rate from a warm-up to a cosine's zero."""
+    """AdamW on the bits of random groups of random levels; the rate warms up, then falls as a cosine."""
 
     def __init__(
-        self, config: PriorConfig, tokens: TokenSet, validation: TokenSet, run: RunFolder, hardware: Hardware, seed: int = 0
-    ) -> None:
+        self, config: PriorConfig, tokens: TokenSet, validation: TokenSet, run: RunFolder, hardware: Hardware,
+        seed: int = 0,
+    ) -> None:  # fmt: skip
         self.config, self.tokens, self.validation = config, tokens, validation
         self.run, self.hardware = run, hardware
         torch.manual_seed(seed)
@@ -76,9 +77,9 @@ class PriorTrainer:
         self._set_up()
 
     def _set_up(self) -> None:
-        matrices = [p for name, p in self.network.named_parameters() if not name.startswith(("embed", "bias"))]
-        others = [p for name, p in self.network.named_parameters() if name.startswith(("embed", "bias"))]
-        groups = [{"params": matrices, "weight_decay": self.config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        groups = [{"params": [], "weight_decay": self.config.weight_decay}, {"params": [], "weight_decay": 0.0}]
+        for name, parameter in self.network.named_parameters():
+            groups[name.startswith(("embed", "bias"))]["params"].append(parameter)
         self.optimizer = torch.optim.AdamW(groups, self.config.rate, betas=(0.9, 0.98), fused=True)
         self.ema = Ema(self.network, self.config.ema)
         self.step, self.minutes = 0, 0.0
@@ -100,10 +101,11 @@ class PriorTrainer:
                 if self.step % LOG_STEPS == 0:
                     now = time.monotonic()
                     record = {"step": self.step, "minutes": round(self.minutes, 3)}
-                    record |= {"bits": {level: round(float(np.mean(v)), 3) for level, v in sorted(sums.items())}}
+                    record["bits"] = {k: round(float(np.mean(v)), 3) for k, v in sorted(sums.items())}
                     record["steps_per_second"] = round(steps / (now - since), 2)
                     self.run.log(record)
-                    bar.set_postfix_str(f"step {self.step}, {np.mean(list(record['bits'].values())):.3f} bits")
+                    mean = np.mean(list(record["bits"].values()))
+                    bar.set_postfix_str(f"step {self.step}, {mean:.3f} bits")
                     sums, since, steps = {}, now, 0
                 if self.minutes - last_save >= self.config.checkpoint_minutes:
                     self.save()
@@ -136,7 +138,7 @@ class PriorTrainer:
         (sum(losses.values()) / asked).backward()
         gradient = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0).item()
         if not math.isfinite(gradient):
-            raise TrainingFailed(f"gradient is not finite at step {self.step}; resume, or start again with another --seed")
+            raise TrainingFailed(f"gradient is not finite at step {self.step}; resume, or take another --seed")
         self.optimizer.step()
         self.ema.update(self.network)
         return {k: losses[k].item() / math.log(2) / len(t) for k, (_, t) in answers.items() if len(t)}
@@ -158,7 +160,8 @@ class PriorTrainer:
         arrays = {PREFIX + name: np.ascontiguousarray(a) for name, a in self.averaged().to_arrays().items()}
         path = self.run.path / "prior.safetensors"
         partial = path.with_suffix(".partial")
-        save_file(arrays, partial, metadata={"format": "t1d prior", "strides": json.dumps(self.tokens.strides)})
+        metadata = {"format": "t1d prior", "strides": json.dumps(self.tokens.strides)}
+        save_file(arrays, partial, metadata=metadata)
         partial.chmod(0o644)
         os.replace(partial, path)
         return path

@@ -43,7 +43,8 @@ def measure(network: PriorNetwork, hits: list[np.ndarray], tokens: TokenSet) -> 
             for name in ("static", "float", "exact")
         }
     kept = (all_bits["none"] - all_bits["exact"]) / gain if gain > 0 else float("nan")
-    return {k: [round(float(v), 4) for v in b] for k, b in bits.items()} | {"kept": round(kept, 4), "saved": saved}
+    by_level = {name: [round(float(v), 4) for v in b] for name, b in bits.items()}
+    return {**by_level, "kept": round(kept, 4), "saved": saved}
 
 
 def coded_bits(model: CountsModel, crops: list[list[np.ndarray]]) -> np.ndarray:

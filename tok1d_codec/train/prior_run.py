@@ -9,8 +9,8 @@ import torch
 
 from ..data.shards import hold_out, list_sources, load_pictures
 from ..errors import MissingData
-from ..models.store import _load_tokenizer, weight_path
 from ..models.cards import card_by_name
+from ..models.store import _load_tokenizer, weight_path
 from ..tokenizer.t1d import T1DTokenizer
 from .loop import Hardware
 from .prior import PriorConfig, PriorTrainer
@@ -21,8 +21,9 @@ TRAINING, VALIDATION = "train.tokens", "validation.tokens"  # in the folder of t
 
 
 def run_prior_training(
-    sources: list[str], validation: list[str], tokens: Path | None, model: str, out: Path, config: PriorConfig,
-    minutes: float | None = None, *, rounds: int = 2, resume: bool = False, bf16: bool = False, seed: int = 0,
+    sources: list[str], validation: list[str], tokens: Path | None, model: str, out: Path,
+    config: PriorConfig, minutes: float | None = None, *, rounds: int = 2, resume: bool = False,
+    bf16: bool = False, seed: int = 0,
 ) -> tuple[Path, dict]:  # fmt: skip
     """Train a prior for the tokens of `model` in the folder `out` -> its weight file, its last figures.
 
@@ -79,7 +80,8 @@ def _tokens(
             centred = name == "validation"
             tokenize(tokenizer, pictures, 1 if centred else rounds, seed, centred, name).save(path)
     sets = [TokenSet.load(path) for path in paths]
+    wanted = tuple(tokenizer.codebook_sizes), tuple(tokenizer.config.strides)
     for path, found in zip(paths, sets):
-        if (found.codebook_sizes, found.strides) != (tuple(tokenizer.codebook_sizes), tuple(tokenizer.config.strides)):
+        if (found.codebook_sizes, found.strides) != wanted:
             raise MissingData(f"{path} holds tokens of another model; name another folder")
     return sets[0], sets[1]

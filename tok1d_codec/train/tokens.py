@@ -76,14 +76,16 @@ class TokenSet:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}
             sizes = tuple(int(n) for n in arrays["codebook_sizes"])
             levels = [arrays[f"tokens.{i}"] for i in range(len(sizes))]
-            return cls(levels, arrays["shapes"], arrays["errors"], sizes, tuple(int(s) for s in arrays["strides"]))
+            strides = tuple(int(s) for s in arrays["strides"])
+            return cls(levels, arrays["shapes"], arrays["errors"], sizes, strides)
         except (OSError, SafetensorError, KeyError) as error:
             raise MissingData(f"no tokens in {path} ({str(error).splitlines()[0]})") from None
 
 
 def tokenize(
-    model: T1DTokenizer, pictures: Pictures, rounds: int, seed: int = 0, centred: bool = False, name: str = "tokens"
-) -> TokenSet:
+    model: T1DTokenizer, pictures: Pictures, rounds: int, seed: int = 0, centred: bool = False,
+    name: str = "tokens",
+) -> TokenSet:  # fmt: skip
     """Pictures -> tokens of `rounds` crops of each.
 
     Args:
