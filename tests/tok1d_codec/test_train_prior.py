@@ -184,6 +184,7 @@ def test_the_command_trains_exports_and_resumes(tmp_path, tiny_model, monkeypatc
     arrays = {k.removeprefix("prior."): v for k, v in load_file(out / "prior.safetensors").items()}
     assert IntegerPrior(arrays, (2, 1, 1)).codebook_sizes == (16, 32, 32)
     assert main(command + ["--tokens", str(out)]) == OutputExists.exit_code
-    assert main([*command, "--resume", "--minutes", "0.02"]) == 0
+    trained = json.loads((out / "log.jsonl").read_text().splitlines()[-1])["minutes"]
+    assert main([*command, "--resume", "--minutes", str(trained + 0.01)]) == 0
     records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert records[-1]["step"] > records[0]["step"] and "kept" in records[-1]["validation"]

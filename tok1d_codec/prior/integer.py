@@ -178,22 +178,45 @@ def check(arrays: Mapping[str, np.ndarray], strides: Sequence[int]) -> None:
         if coarse % fine:
             raise WrongWeights(f"strides {tuple(strides)}: each must be a multiple of the next")
     try:
+        for name, shape in _shapes(arrays, strides).items():
+            found = arrays[name]
+            if found.shape != shape or found.dtype.kind != "i":
+                raise WrongWeights(
+                    f"the prior's {name} is {found.dtype} {found.shape}, must be integers {shape}; reinstall t1d"
+                )
         for level, stride in enumerate(strides):
-            own, near, bias = arrays[f"own.{level}"], arrays[f"near.{stride}"], arrays[f"bias.near.{level}"]
-            first = np.concatenate([near, own], axis=1)
-            _check_layer(f"level {level}", first, bias, FEATURE_MAX, arrays[f"shift.near.{stride}"])
-            out, shift = arrays[f"out.{level}"], arrays["shift.out"][level]
-            _check_layer(f"logits of level {level}", out, arrays[f"bias.out.{level}"], CODE_MAX, shift, LOGIT)
-            fits = (len(out), own.shape[1]) == arrays[f"embed.{level}"].shape and len(bias) == len(PHASES)
-            if not fits or near.shape[1] % len(OFFSETS) or arrays["groups"][level] not in (2, 4):
-                raise WrongWeights(f"the prior's tensors of level {level} do not fit; reinstall t1d")
+            first = np.concatenate([arrays[f"near.{stride}"], arrays[f"own.{level}"]], axis=1)
+            bias, shift = arrays[f"bias.near.{level}"], arrays[f"shift.near.{stride}"]
+            _check_layer(f"level {level}", first, bias, FEATURE_MAX, shift)
+            out, bias, shift = arrays[f"out.{level}"], arrays[f"bias.out.{level}"], arrays["shift.out"][level]
+            _check_layer(f"logits of level {level}", out, bias, CODE_MAX, shift, LOGIT)
         for name in ("down", *(name for name in arrays if name.startswith("mix."))):
             _check_layer(name, arrays[name], arrays[f"bias.{name}"], HIDDEN_MAX, arrays[f"shift.{name}"])
-        table = arrays["exp"].astype(np.int64)
-        if not (0 == table[-1] == table.min() < table[0] == table.max() <= 2**20):
-            raise WrongWeights("the prior's table `exp` must fall from at most 2**20 to 0; reinstall t1d")
     except (KeyError, IndexError, ValueError) as error:
         raise WrongWeights(f"the prior's tensors are not complete ({error!r}); reinstall t1d") from None
+    table = arrays["exp"]
+    if not (0 == table[-1] == table.min() < table[0] == table.max() <= 2**20):
+        raise WrongWeights("the prior's table `exp` must fall from at most 2**20 to 0; reinstall t1d")
+    if not np.isin(arrays["groups"], (2, 4)).all():
+        raise WrongWeights(f"the prior's `groups` are {arrays['groups'].tolist()}, each must be 2 or 4")
+
+
+def _shapes(arrays: Mapping[str, np.ndarray], strides: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """-> the name and shape of every tensor that a prior has, from the widths that some of them show."""
+    levels, (hidden, features), code = len(strides), arrays["own.0"].shape, len(arrays["down"])
+    near = arrays[f"near.{strides[0]}"].shape[1] // len(OFFSETS)
+    shapes = {"down": (code, hidden), "bias.down": (levels, code), "shift.down": (code,)}
+    shapes |= {"shift.out": (levels,), "groups": (levels,), "exp": (len(arrays["exp"]),)}
+    for stride in strides:
+        shapes |= {f"near.{stride}": (hidden, len(OFFSETS) * near), f"shift.near.{stride}": (hidden,)}
+    for name in [name for name in arrays if name.startswith("mix.")]:
+        shapes |= {name: (hidden, hidden), f"bias.{name}": (levels, hidden), f"shift.{name}": (hidden,)}
+    for level in range(levels):
+        n = len(arrays[f"out.{level}"])
+        shapes |= {f"embed.{level}": (n, features), f"own.{level}": (hidden, features)}
+        shapes |= {f"out.{level}": (n, code), f"bias.out.{level}": (n,)}
+        shapes[f"bias.near.{level}"] = (len(PHASES), hidden)
+    return shapes
 
 
 def _check_layer(
@@ -201,8 +224,8 @@ def _check_layer(
 ) -> None:
     """Weight (outputs, inputs), bias (..., outputs), largest |input|, shift (outputs,) or () -> None."""
     shift = np.asarray(shift)
-    if any(a.dtype.kind != "i" for a in (weight, bias, shift)) or shift.min() < 0 or shift.max() > 23:
-        raise WrongWeights(f"the prior's {name}: weights, biases and shifts (0 to 23) must be integers")
+    if shift.min() < 0 or shift.max() > 23:
+        raise WrongWeights(f"the prior's {name}: shifts are {shift.min()} to {shift.max()}, must be 0 to 23")
     bound = np.abs(bias.astype(np.int64)) + most * np.abs(weight.astype(np.int16)).sum(axis=1, dtype=np.int64)
     if bound.max() >= limit:
         raise WrongWeights(
