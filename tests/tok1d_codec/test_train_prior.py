@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
 
 from bitstream.coder import Group
 from tok1d_codec.cli import main
@@ -181,8 +180,7 @@ def test_the_command_trains_exports_and_resumes(tmp_path, tiny_model, monkeypatc
     assert main([*command, "--data", str(tmp_path / "photos"), "--minutes", "0.01"]) == 0
     said = capsys.readouterr().out
     assert "exact" in said and "prior.safetensors" in said
-    arrays = {k.removeprefix("prior."): v for k, v in load_file(out / "prior.safetensors").items()}
-    assert IntegerPrior(arrays, (2, 1, 1)).codebook_sizes == (16, 32, 32)
+    assert IntegerPrior.from_file(out / "prior.safetensors", (2, 1, 1)).codebook_sizes == (16, 32, 32)
     assert main(command + ["--tokens", str(out)]) == OutputExists.exit_code
     trained = json.loads((out / "log.jsonl").read_text().splitlines()[-1])["minutes"]
     assert main([*command, "--resume", "--minutes", str(trained + 0.01)]) == 0

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import TrainingFailed
+from ..prior.integer import PREFIX
 from ..prior.network import PriorNetwork, PriorShape
 from .loop import Hardware
 from .masks import Batch, ask, random_depth
@@ -25,7 +26,6 @@ from .state import Ema, RunFolder
 from .tokens import TokenSet
 
 LOG_STEPS = 50
-PREFIX = "prior."  # of the tensors in a weight file
 
 
 @dataclass(frozen=True)
