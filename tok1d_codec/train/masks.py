@@ -14,6 +14,7 @@ from ..tokenizer.allocation import allocate
 from .tokens import TokenSet
 
 SMALL = 1e-6  # as in `allocation.urgency`
+MAX_POWER = 0.5  # of the same; the encoder's own lies in the middle
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def random_depth(tokens: TokenSet, chosen: np.ndarray, even: float) -> Tensor:
     errors = torch.from_numpy(tokens.errors[chosen].astype(np.float32))  # (B, levels, H, W)
     b, levels, h, w = errors.shape
     shape = torch.from_numpy(tokens.shapes[chosen])
-    power = torch.rand(b)[:, None, None, None]
+    power = torch.rand(b)[:, None, None, None] * MAX_POWER
     urgency = (errors[:, :-1] / (errors[:, :1] + SMALL) ** power).cummin(1).values
     here = inside(shape, 1, (h, w))
     urgency = torch.where(here[:, None], urgency, -torch.inf)
