@@ -1,4 +1,4 @@
-"""`t1d train`: pictures -> a model."""
+"""`t1d train`: pictures -> a model, or the prior of one."""
 
 from __future__ import annotations
 
@@ -48,11 +48,7 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
 
     if preset_name not in PRESETS:
         raise click.BadParameter(f"{preset_name!r} (known: {', '.join(PRESETS)})", param_hint="--preset")
-    started = (out / "checkpoint.pt").exists()
-    if resume and not started:
-        raise MissingData(f"nothing to resume in {out}; leave out --resume to start there")
-    if started and not resume:
-        raise OutputExists(f"{out} holds a run; add --resume to go on with it or name another folder")
+    _check_run(out, resume)
     options.use_threads(threads)
     model = run_training(
         list(sources), list(validation), out, preset_name, minutes, alex=LPIPS_ALEX,
@@ -61,6 +57,56 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
     )  # fmt: skip
     if model:
         click.echo(f"{model}: {model.stat().st_size / 1e6:.1f} MB")
+
+
+@train.command()
+@click.option("--data", "sources", multiple=True, metavar="DIR|TAR",
+              help="Folder of pictures or tar shards, or a tar; may be repeated. Not needed with --tokens.")
+@click.option("--validation", multiple=True, metavar="DIR|TAR",
+              help="What to hold out.  [default: what is named val* in --data, else every 50th file]")
+@click.option("--tokens", type=options.FILE, help="Folder of an earlier run, whose tokens are used again.")
+@click.option("--model", default="t1d", show_default=True, help="Whose tokens: a name, or a weight file.")
+@click.option("--out", required=True, type=options.FILE, help="Run folder: tokens, checkpoint, log, prior.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True),
+              help="How long to train.  [default: 12, or as the resumed run has it]")
+@click.option("--rounds", default=2, show_default=True, type=click.IntRange(min=1),
+              help="Random crops of each training picture.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option("--float", "float_", is_flag=True, help="Train without rounding, for comparison.")
+@options.threads
+@click.option("--precision", default="float32", show_default=True, type=click.Choice(["float32", "bf16"]),
+              help="bf16 autocast pays only with AMX.")
+@click.option("--seed", default=0, show_default=True)
+def prior(sources: tuple[str, ...], validation: tuple[str, ...], tokens: Path | None, model: str, out: Path,
+          minutes: float | None, rounds: int, resume: bool, float_: bool, threads: int | None, precision: str,
+          seed: int) -> None:  # fmt: skip
+    """Train the prior of a model of the family t1d: what the range coder expects of the next tokens."""
+    from ..train.prior import PriorConfig
+    from ..train.prior_run import run_prior_training
+
+    if not sources and tokens is None and not resume:
+        raise MissingData("no pictures; give --data, or --tokens with the folder of an earlier run")
+    _check_run(out, resume)
+    options.use_threads(threads)
+    path, figures = run_prior_training(
+        list(sources), list(validation), tokens, model, out, PriorConfig(quantize=not float_), minutes,
+        rounds=rounds, resume=resume, bf16=precision == "bf16", seed=seed,
+    )  # fmt: skip
+    for name in ("none", "static", "float", "exact"):
+        click.echo(f"{name:7} bits per token:  {'  '.join(f'{bits:6.3f}' for bits in figures[name])}")
+    for name, percent in figures["saved"].items():
+        click.echo(f"saved, {name}: {', '.join(f'{k} {v:.2f} %' for k, v in percent.items())}")
+    kept = f"{100 * figures['kept']:.1f} % of the float network's gain kept"
+    click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {kept}")
+
+
+def _check_run(out: Path, resume: bool) -> None:
+    """Raises: MissingData or OutputExists, where a run folder and --resume do not go together."""
+    started = (out / "checkpoint.pt").exists()
+    if resume and not started:
+        raise MissingData(f"nothing to resume in {out}; leave out --resume to start there")
+    if started and not resume:
+        raise OutputExists(f"{out} holds a run; add --resume to go on with it or name another folder")
 
 
 def _default_vgg() -> Path | None:

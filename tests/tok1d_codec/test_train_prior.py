@@ -1,0 +1,188 @@
+"""Training the prior: the exact network is the trained one, it learns, it can be killed and resumed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bitstream.coder import Group
+from tok1d_codec.cli import main
+from tok1d_codec.errors import MissingData, OutputExists
+from tok1d_codec.prior.integer import EXACT, IntegerPrior, check
+from tok1d_codec.prior.network import PriorNetwork, PriorShape
+from tok1d_codec.train.loop import Hardware
+from tok1d_codec.train.masks import Batch, ask, inside, phase_groups, random_depth
+from tok1d_codec.train.prior import PriorConfig, PriorTrainer
+from tok1d_codec.train.prior_figures import measure
+from tok1d_codec.train.state import RunFolder
+from tok1d_codec.train.tokens import TokenSet, tokenize
+
+SIZES, STRIDES = (12, 16, 16), (2, 1, 1)
+SHAPE = PriorShape(features=12, near=6, hidden=16, blocks=1, code=8)
+FLOAT32 = torch.autocast("cpu", enabled=False)
+
+
+def network(seed: int = 0, scale: float = 0.3) -> PriorNetwork:
+    torch.manual_seed(seed)
+    net = PriorNetwork(SIZES, STRIDES, SHAPE)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.randn_like(parameter) * scale)
+    return net
+
+
+def token_set(count: int = 24, seed: int = 0) -> TokenSet:
+    """Crops of 3 to 6 cells a side in which a cell's tokens follow from its level-0 token and its place."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 3, (count, 1, 1)) + np.zeros((count, 6, 6), np.int64)
+    fine = coarse.repeat(2, 1).repeat(2, 2) * 4 + np.arange(12) % 2
+    shapes = rng.integers(3, 7, (count, 2))
+    errors = np.sort(rng.random((count, 3, 12, 12)), axis=1)[:, ::-1].astype(np.float16)
+    levels = [coarse.astype(np.uint16), fine.astype(np.uint16), (fine * 5 % 16).astype(np.uint16)]
+    return TokenSet(levels, shapes, errors, SIZES, STRIDES)
+
+
+def trainer(folder: Path, **settings) -> PriorTrainer:
+    config = PriorConfig(shape=SHAPE, minutes=100.0, batch=8, warmup_steps=5, rate=1e-2, **settings)
+    made = PriorTrainer(config, token_set(), token_set(6, 1), RunFolder(folder), Hardware())
+    rng = torch.Generator().manual_seed(0)
+    made.start([torch.randn(n, 20, generator=rng) for n in SIZES])
+    return made
+
+
+@pytest.mark.parametrize("scale", [0.02, 0.3, 3.0])
+def test_conversion_changes_nothing(scale):
+    """Float32 logits of the rounded network are the integers of the exact one, to the last bit."""
+    net, tokens = network(scale=scale), token_set(4)
+    prior = IntegerPrior(net.to_arrays(), STRIDES)
+    batch = Batch.of(tokens, np.arange(4), random_depth(tokens, np.arange(4), 0.0))
+    for level in range(3):
+        logits, _ = ask(net, batch, [level], True, True, FLOAT32)[level]
+        rows, cols = batch.levels[level].shape[1:]
+        groups, found = phase_groups(rows, cols, net.groups[level]), []
+        for part in range(net.groups[level]):
+            for i in range(4):
+                known = [level_tokens[i].clone() for level_tokens in batch.levels]
+                now = (groups == part) & (known[level] >= 0)
+                known[level][groups >= part] = -1
+                positions = np.flatnonzero(now.numpy())
+                if len(positions):
+                    known = [k.numpy().astype(np.int32) for k in known]
+                    found.append(prior.logits(known, Group(level, positions)))
+        assert np.array_equal(np.concatenate(found), logits.detach().double().numpy())
+
+
+def test_scales_keep_any_weights_within_bounds():
+    for scale in (1e-3, 1.0, 20.0):
+        arrays = network(1, scale).to_arrays()
+        check(arrays, STRIDES)  # raises, if not
+        largest = max(np.abs(a.astype(int)).max() for k, a in arrays.items() if a.dtype == np.int8)
+        assert largest <= 127 and max(np.abs(a.astype(int)).max() for a in arrays.values()) < EXACT
+    assert arrays["exp"][0] == 2**20 and arrays["exp"][-1] == 0 and (np.diff(arrays["exp"]) <= 0).all()
+
+
+def test_it_starts_as_the_static_tables():
+    tokens, net = token_set(), PriorNetwork(SIZES, STRIDES, SHAPE)
+    hits = [tokens.hits(level) for level in range(3)]
+    with torch.no_grad():
+        net.down.zero_()
+    net.start_from([torch.randn(n, 20) for n in SIZES], hits)
+    figures = measure(net, hits, token_set(6, 1))
+    assert figures["none"] == [round(float(np.log2(n)), 4) for n in SIZES]
+    assert figures["float"] == pytest.approx(figures["static"], abs=0.02)
+    assert figures["exact"] == pytest.approx(figures["static"], abs=0.05)
+
+
+def test_batches_hold_the_crop_and_the_depth():
+    tokens = token_set()
+    chosen = np.array([3, 5])
+    depth = random_depth(tokens, chosen, 0.0)
+    batch = Batch.of(tokens, chosen, depth)
+    for level, found in enumerate(batch.levels):
+        here = inside(torch.from_numpy(tokens.shapes[chosen]), STRIDES[level], found.shape[1:])
+        expected = here if level == 0 else here & (depth > level)
+        assert torch.equal(found >= 0, expected)
+        stored = torch.from_numpy(tokens.levels[level][chosen].astype(np.int64))
+        assert torch.equal(found[expected], stored[expected])
+    assert 1 <= depth.min() and depth.max() <= 3 and (random_depth(tokens, chosen, 1.0) == 3).all()
+    assert [t.shape for t in tokens.crop(3)] == tokens.level_shapes(3)
+
+
+def test_it_learns_what_static_tables_cannot(tmp_path):
+    made = trainer(tmp_path)
+    made.optimizer.param_groups[0]["lr"] = 1e-2
+    for _ in range(150):
+        bits = made.train_step()
+        assert set(bits) <= {0, 1, 2}
+    figures = made.validate()
+    assert all(figures["exact"][level] < 0.5 * figures["static"][level] for level in (1, 2))
+    saved = figures["saved"]["3 levels"]
+    assert figures["kept"] > 0.9 and saved["exact"] > saved["static"]
+    assert RunFolder(tmp_path).records()[-1]["validation"] == figures
+
+
+def test_bf16_and_float_training_take_a_step(tmp_path):
+    made = trainer(tmp_path, quantize=False)
+    made.hardware = replace(made.hardware, bf16=True)
+    assert all(0 < bits < 20 for bits in made.train_step().values())
+
+
+def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(tmp_path):
+    made = trainer(tmp_path)
+    for _ in range(3):
+        made.train_step()
+    made.save()
+    expected = [made.train_step() for _ in range(3)]
+    again = trainer(tmp_path)
+    again.resume()
+    assert again.step == 3
+    for before, after in zip(expected, [again.train_step() for _ in range(3)]):
+        assert after == pytest.approx(before, rel=1e-3)
+
+
+def test_tokens_are_those_of_the_encoder(tiny_model, tmp_path):
+    from skimage.data import astronaut
+
+    pictures = [np.ascontiguousarray(astronaut()[: 130 + 20 * i, 50:250]) for i in range(3)]
+    found = tokenize(tiny_model.tokenizer, pictures, 1, centred=True)
+    for i, rows in enumerate((4, 4, 4)):  # one batch has one size: whole patches of its smallest picture
+        assert found.shapes[i].tolist() == [rows, 6]
+        height, top = pictures[i].shape[0], (pictures[i].shape[0] - 128) // 2
+        crop = torch.from_numpy(pictures[i][top : top + 128, 4:196].copy()).permute(2, 0, 1)[None] / 255
+        expected = tiny_model.tokenizer.encode(crop)
+        for level, index in zip(found.crop(i), expected):
+            assert (level == index[0].numpy()).mean() > 0.9, height  # [0, 1] and back may move a tie
+    found.save(tmp_path / "a.tokens")
+    again = TokenSet.load(tmp_path / "a.tokens")
+    assert all(np.array_equal(a, b) for a, b in zip(found.levels, again.levels))
+    assert (again.codebook_sizes, again.strides) == (found.codebook_sizes, found.strides)
+    with pytest.raises(MissingData, match="no tokens"):
+        TokenSet.load(tmp_path / "b.tokens")
+
+
+def test_the_command_trains_exports_and_resumes(tmp_path, tiny_model, monkeypatch, capsys):
+    from PIL import Image
+    from skimage.data import astronaut
+
+    for i in range(6):
+        folder = tmp_path / "photos" / ("val" if i > 3 else "train")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(astronaut()[30 * i : 30 * i + 256, 20 * i : 20 * i + 280]).save(folder / f"{i}.png")
+    monkeypatch.setattr("tok1d_codec.train.prior_run._tokenizer", lambda model: tiny_model.tokenizer)
+    out = tmp_path / "run"
+    command = ["train", "prior", "--out", str(out), "--threads", "1"]
+    assert main(command) == MissingData.exit_code
+    assert main([*command, "--data", str(tmp_path / "photos"), "--minutes", "0.01"]) == 0
+    said = capsys.readouterr().out
+    assert "exact" in said and "prior.safetensors" in said
+    assert IntegerPrior.from_file(out / "prior.safetensors", (2, 1, 1)).codebook_sizes == (16, 32, 32)
+    assert main(command + ["--tokens", str(out)]) == OutputExists.exit_code
+    trained = json.loads((out / "log.jsonl").read_text().splitlines()[-1])["minutes"]
+    assert main([*command, "--resume", "--minutes", str(trained + 0.01)]) == 0
+    records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert records[-1]["step"] > records[0]["step"] and "kept" in records[-1]["validation"]

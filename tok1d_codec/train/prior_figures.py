@@ -1,0 +1,78 @@
+"""Bits per token of a prior in training, on tokens that it does not train on."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from bitstream.coder import CountsModel, Group
+
+from ..prior.integer import IntegerPrior
+from ..prior.network import PriorNetwork
+from ..prior.static import StaticTables, table_from_hits
+from .masks import Batch, ask
+from .tokens import TokenSet
+
+CHUNK = 16  # crops at once
+MAX_CROPS = 128
+
+
+def measure(network: PriorNetwork, hits: list[np.ndarray], tokens: TokenSet) -> dict:
+    """Network, code occurrences of the training tokens, validation tokens -> bits per token of each level.
+
+    Returns: "none" (log2 n), "static", "float" (nothing rounded), "exact" (the integers that ship), each a
+        list by level; "kept", the share of the float network's gain over none that the exact one keeps; and
+        "saved", what static, float and exact save of all bits of the first 2, 4 and all levels, in percent.
+    """
+    crops = [tokens.crop(i) for i in range(min(len(tokens), MAX_CROPS))]
+    number = np.array([sum(crop[level].size for crop in crops) for level in range(len(tokens.strides))])
+    bits = {
+        "none": np.log2(tokens.codebook_sizes),
+        "static": coded_bits(StaticTables([table_from_hits(h) for h in hits]), crops) / number,
+        "float": _float_bits(network, tokens, len(crops)) / number,
+        "exact": coded_bits(IntegerPrior(network.to_arrays(), tokens.strides), crops) / number,
+    }
+    all_bits = {name: float(b @ number) for name, b in bits.items()}
+    gain = all_bits["none"] - all_bits["float"]
+    saved = {}
+    for first in sorted({min(2, len(number)), min(4, len(number)), len(number)}):
+        plain = bits["none"][:first] @ number[:first]
+        saved[f"{first} levels"] = {
+            name: round(100 * (1 - float(bits[name][:first] @ number[:first] / plain)), 2)
+            for name in ("static", "float", "exact")
+        }
+    kept = (all_bits["none"] - all_bits["exact"]) / gain if gain > 0 else float("nan")
+    by_level = {name: [round(float(v), 4) for v in b] for name, b in bits.items()}
+    return {**by_level, "kept": round(kept, 4), "saved": saved}
+
+
+def coded_bits(model: CountsModel, crops: list[list[np.ndarray]]) -> np.ndarray:
+    """Tokens of pictures -> float64 (levels,), the information in them by the model's counts, in bits."""
+    bits = np.zeros(len(model.codebook_sizes))
+    for levels in crops:
+        known = [np.full_like(level, -1) for level in levels]
+        for group in model.groups([level.shape for level in levels]):
+            tokens = levels[group.level].ravel()[group.positions]
+            bits[group.level] += group_bits(model, known, group, tokens)
+            known[group.level].reshape(-1)[group.positions] = tokens
+    return bits
+
+
+def group_bits(model: CountsModel, known: list[np.ndarray], group: Group, tokens: np.ndarray) -> float:
+    """-> bits that the tokens of a group take, as the range coder adds one to each count."""
+    counts = model.counts(known, group)
+    own = counts[tokens] if counts.ndim == 1 else counts[np.arange(len(tokens)), tokens]
+    return float((24 - np.log2(own + 1)).sum())
+
+
+@torch.no_grad()
+def _float_bits(network: PriorNetwork, tokens: TokenSet, count: int) -> np.ndarray:
+    """-> float64 (levels,), bits that the network without any rounding would take for the first crops."""
+    bits = np.zeros(len(tokens.strides))
+    for start in range(0, count, CHUNK):
+        batch = Batch.of(tokens, np.arange(start, min(start + CHUNK, count)), None)
+        for level in range(len(bits)):
+            answers = ask(network, batch, [level], False, True, torch.autocast("cpu", enabled=False))
+            bits[level] += F.cross_entropy(*answers[level], reduction="sum").item() / np.log(2)
+    return bits

@@ -1,0 +1,87 @@
+"""From the options of `t1d train prior` to a trained weight file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ..data.shards import hold_out, list_sources, load_pictures
+from ..errors import MissingData
+from ..models.cards import card_by_name
+from ..models.store import _load_tokenizer, weight_path
+from ..tokenizer.t1d import T1DTokenizer
+from .loop import Hardware
+from .prior import PriorConfig, PriorTrainer
+from .state import RunFolder
+from .tokens import MAX_CELLS, TokenSet, tokenize
+
+TRAINING, VALIDATION = "train.tokens", "validation.tokens"  # in the folder of tokens
+
+
+def run_prior_training(
+    sources: list[str], validation: list[str], tokens: Path | None, model: str, out: Path,
+    config: PriorConfig, minutes: float | None = None, *, rounds: int = 2, resume: bool = False,
+    bf16: bool = False, seed: int = 0,
+) -> tuple[Path, dict]:  # fmt: skip
+    """Train a prior for the tokens of `model` in the folder `out` -> its weight file, its last figures.
+
+    Args:
+        sources, validation: pictures, as `t1d train tokenizer` takes them; not needed where `tokens` is.
+        tokens: a folder with the tokens of an earlier run; `out`, if None, and they are made there.
+        model: a name that `t1d models` lists, or a weight file.
+        config: ignored with `resume`, but for `minutes`: the run goes on as it was planned.
+        rounds: random crops of each training picture.
+
+    Raises:
+        MissingData: no pictures, tokens, model or checkpoint; tokens of another model.
+    """
+    run = RunFolder(out)
+    config = PriorConfig.from_json(run.load()["config"]) if resume else config
+    config = config if minutes is None else replace(config, minutes=minutes)
+    torch.set_flush_denormal(True)
+    tokenizer = _tokenizer(model)
+    training, held_out = _tokens(tokens or out, tokenizer, sources, validation, rounds, seed)
+    trainer = PriorTrainer(config, training, held_out, run, Hardware(bf16=bf16), seed)
+    if resume:
+        trainer.resume()
+    else:
+        trainer.start([tokenizer.quantizer.codebook(level) for level in range(len(training.strides))])
+    path = trainer.train()
+    return path, run.records()[-1]["validation"]
+
+
+def _tokenizer(model: str) -> T1DTokenizer:
+    """Name of a model, or its weight file -> its tokenizer."""
+    path = Path(model) if model.endswith(".safetensors") else weight_path(card_by_name(model))
+    if not path.exists():
+        raise MissingData(f"no model in {path}; give a name that t1d models lists, or a weight file")
+    return _load_tokenizer(path)
+
+
+def _tokens(
+    folder: Path, tokenizer: T1DTokenizer, sources: list[str], validation: list[str], rounds: int, seed: int
+) -> tuple[TokenSet, TokenSet]:
+    """The training and validation tokens in a folder, made from the pictures where they are not there yet."""
+    paths = [folder / TRAINING, folder / VALIDATION]
+    if not all(path.exists() for path in paths):
+        files, held_out = list_sources(sources), list_sources(validation)
+        if held_out:
+            files = [f for f in files if f not in set(held_out)]
+        else:
+            files, held_out = hold_out(files)
+        if not files or not held_out:
+            raise MissingData(f"{len(files)} files to encode and {len(held_out)} to validate on; give --data")
+        folder.mkdir(parents=True, exist_ok=True)
+        side = min(8, MAX_CELLS) * tokenizer.config.patch
+        for name, path, chosen in (("validation", paths[1], held_out), ("train", paths[0], files)):
+            pictures = load_pictures(chosen, folder / f"{name}.u8", side)
+            centred = name == "validation"
+            tokenize(tokenizer, pictures, 1 if centred else rounds, seed, centred, name).save(path)
+    sets = [TokenSet.load(path) for path in paths]
+    wanted = tuple(tokenizer.codebook_sizes), tuple(tokenizer.config.strides)
+    for path, found in zip(paths, sets):
+        if (found.codebook_sizes, found.strides) != wanted:
+            raise MissingData(f"{path} holds tokens of another model; name another folder")
+    return sets[0], sets[1]
