@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bitstream.coder import Decoded, decode_prefix, encode_tokens
+from bitstream.coder import CountsModel, Decoded, decode_prefix, encode_tokens
 from bitstream.container import Container, frame, pack, part_bytes, unpack, verify
 from bitstream.errors import ChecksumMismatch, FormatError, LimitExceeded
 from bitstream.header import MAX_PIXELS, MAX_SIDE, Coding, Header, scaled
 
 from .errors import BadPicture, MissingData, WrongWeights
 from .models.cards import ModelCard, card_by_id
-from .models.store import load_model, load_tables
-from .prior.static import StaticTables
+from .models.store import load_model, load_prior
 from .rate import DEFAULT_QUALITY, Target, fit, keep_most_urgent, wanted
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ def _write(tokens: list[np.ndarray], model: Model, height: int, width: int, scal
     header = Header(
         model.card.id, model.card.seed[0], width, height, len(tokens), Coding.PACKED, varied=varied, scale=scale
     )
-    coding, payload = encode_tokens(tokens, model.tables, frame(header, model.card.seed))
+    coding, payload = encode_tokens(tokens, model.prior, frame(header, model.card.seed))
     return pack(replace(header, coding=coding), payload, tokens, model.card.seed)
 
 
@@ -148,7 +147,7 @@ def _decode(container: Container, model: Model | None, device: str) -> tuple[np.
 
     header = container.header
     card = model.card if model else card_by_id(header.model_id)
-    decoded = read_tokens(container, card, model.tables if model else None)
+    decoded = read_tokens(container, card, model.prior if model else None)
     model = model or load_model(card.name, device)
     target = next(model.tokenizer.parameters()).device
     indices = [torch.from_numpy(level.astype(np.int64))[None].to(target) for level in decoded.levels]
@@ -161,7 +160,7 @@ def _decode(container: Container, model: Model | None, device: str) -> tuple[np.
         return image.to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy(), decoded
 
 
-def read_tokens(container: Container, card: ModelCard, tables: StaticTables | None = None) -> Decoded:
+def read_tokens(container: Container, card: ModelCard, prior: CountsModel | None = None) -> Decoded:
     """Container -> verified tokens, int32 (rows, cols) for each level, -1 for absent; needs no torch.
 
     Raises:
@@ -176,9 +175,9 @@ def read_tokens(container: Container, card: ModelCard, tables: StaticTables | No
     if header.levels > card.levels:
         raise FormatError(f"{header.levels} levels, but model {card.name} has {card.levels}; the file is damaged")
     shapes = card.token_shapes(*header.coded_size, header.levels)
-    tables, cut = tables or load_tables(card), container.missing > 0
+    prior, cut = prior or load_prior(card), container.missing > 0
     decoded = decode_prefix(
-        header.coding, container.payload, shapes, tables, frame(header, card.seed), cut
+        header.coding, container.payload, shapes, prior, frame(header, card.seed), cut
     )
     if not cut:
         verify(container, decoded.levels, card.seed)

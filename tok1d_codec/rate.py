@@ -94,7 +94,7 @@ def _largest(write: Callable[[int], bytes], most: int, least: bytes, limit_bytes
     best, low, high = least, 0, most + 1  # `low` fits, `high` does not
     low_bytes, high_bytes = len(least), len(least) + 5 * most // 4  # ten bits a token, before any is measured
     for attempt in range(EVALUATIONS):
-        if high - low <= 1:
+        if high - low <= 1 or limit_bytes - low_bytes <= 1:
             break
         guess = low + (high - low) * (limit_bytes - low_bytes) // max(high_bytes - low_bytes, 1)
         margin = (high - low) // 8 if attempt else 1  # so that both ends close in

@@ -53,7 +53,7 @@ def test_tokens_are_those_of_the_file(installed, photo):
     tokens = tok1d_codec.tokenize(photo, installed)
     container = unpack(tok1d_codec.encode(photo, installed, levels=3))
     assert [t.dtype for t in tokens] == [np.int64] * 3
-    held = codec.read_tokens(container, installed.card, installed.tables).levels
+    held = codec.read_tokens(container, installed.card, installed.prior).levels
     assert all(np.array_equal(a, b) for a, b in zip(tokens, held, strict=True))
 
 

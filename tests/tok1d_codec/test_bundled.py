@@ -14,7 +14,7 @@ import torch
 from bitstream.container import unpack
 from tok1d_codec import codec
 from tok1d_codec.models.cards import CARDS, card_by_id, card_by_name
-from tok1d_codec.models.store import load_model, load_tables, weight_path
+from tok1d_codec.models.store import load_model, load_prior, weight_path
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(GOLDEN.glob("*.t1d"))
@@ -45,7 +45,7 @@ def test_a_golden_file_decodes_to_the_picture_it_always_gave(file):
 def test_every_model_has_a_golden_file_and_real_weights():
     assert {unpack(f.read_bytes()).header.model_id for f in FILES} == {card.id for card in CARDS}
     for card in CARDS:
-        assert load_tables(card).codebook_sizes == card.codebook_sizes
+        assert load_prior(card).codebook_sizes == card.codebook_sizes
         assert weight_path(card).stat().st_size < 40e6
         assert weight_path(card).with_suffix(".md").is_file()
 
@@ -54,7 +54,7 @@ def test_the_model_fits_its_card():
     model = load_model("t1d", "cpu")
     config = model.tokenizer.config
     assert (config.patch, config.strides) == (model.card.patch, model.card.strides)
-    assert model.tokenizer.codebook_sizes == model.tables.codebook_sizes == model.card.codebook_sizes
+    assert model.tokenizer.codebook_sizes == model.prior.codebook_sizes == model.card.codebook_sizes
 
 
 def test_it_beats_webp_of_the_same_size(photo):

@@ -19,7 +19,7 @@ def test_round_trip_keeps_every_token(tiny_model, photo, size, levels):
     pixels = np.resize(photo, (*size, 3))
     data = codec.encode(pixels, tiny_model, levels)
     container = codec.unpack(data)
-    tokens = codec.read_tokens(container, tiny_model.card, tiny_model.tables).levels
+    tokens = codec.read_tokens(container, tiny_model.card, tiny_model.prior).levels
     assert [t.shape for t in tokens] == tiny_model.card.token_shapes(*size, levels)
     decoded = codec.decode(data, tiny_model)
     assert decoded.shape == pixels.shape and decoded.dtype == np.uint8

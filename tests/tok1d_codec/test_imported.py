@@ -65,7 +65,7 @@ def test_a_folder_is_imported_and_runs(tiny_release, weights):
     card = imported_card(NAME)
     assert (card.id, card.family, card.sha256) == (64, "titok", record["sha256"])
     model = load_imported(NAME, "cpu")
-    assert model.card == card and model.tables.codebook_sizes == (4096,)
+    assert model.card == card and model.prior.codebook_sizes == (4096,)
     for key, tensor in model.tokenizer.state_dict().items():
         assert torch.equal(tensor, weights[key])
 

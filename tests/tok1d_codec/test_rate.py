@@ -14,7 +14,7 @@ from tok1d_codec.rate import Target, keep_most_urgent
 
 
 def tokens_of(data: bytes, model) -> list[np.ndarray]:
-    return codec.read_tokens(unpack(data), model.card, model.tables).levels
+    return codec.read_tokens(unpack(data), model.card, model.prior).levels
 
 
 @pytest.mark.parametrize("size", [24, 30, 37, 45, 60, 1000])

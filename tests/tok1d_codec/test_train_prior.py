@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from bitstream.coder import Group
 from tok1d_codec.cli import main
@@ -165,7 +166,7 @@ def test_tokens_are_those_of_the_encoder(tiny_model, tmp_path):
         TokenSet.load(tmp_path / "b.tokens")
 
 
-def test_the_command_trains_exports_and_resumes(tmp_path, tiny_model, monkeypatch, capsys):
+def test_the_command_trains_exports_and_resumes(tmp_path, tiny_model, capsys):
     from PIL import Image
     from skimage.data import astronaut
 
@@ -173,14 +174,18 @@ def test_the_command_trains_exports_and_resumes(tmp_path, tiny_model, monkeypatc
         folder = tmp_path / "photos" / ("val" if i > 3 else "train")
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(astronaut()[30 * i : 30 * i + 256, 20 * i : 20 * i + 280]).save(folder / f"{i}.png")
-    monkeypatch.setattr("tok1d_codec.train.prior_run._tokenizer", lambda model: tiny_model.tokenizer)
+    weights = {k: v.contiguous() for k, v in tiny_model.tokenizer.state_dict().items()}
+    metadata = {"family": "t1d", "config": tiny_model.tokenizer.config.to_json()}
+    save_file(weights | {"tables.0": torch.zeros(16)}, tmp_path / "tiny.safetensors", metadata=metadata)
     out = tmp_path / "run"
-    command = ["train", "prior", "--out", str(out), "--threads", "1"]
+    command = ["train", "prior", "--out", str(out), "--threads", "1", "--model", str(tmp_path / "tiny.safetensors")]
     assert main(command) == MissingData.exit_code
     assert main([*command, "--data", str(tmp_path / "photos"), "--minutes", "0.01"]) == 0
     said = capsys.readouterr().out
-    assert "exact" in said and "prior.safetensors" in said
-    assert IntegerPrior.from_file(out / "prior.safetensors", (2, 1, 1)).codebook_sizes == (16, 32, 32)
+    assert "exact" in said and "model.safetensors" in said
+    assert IntegerPrior.from_file(out / "model.safetensors", (2, 1, 1)).codebook_sizes == (16, 32, 32)
+    whole = load_file(out / "model.safetensors")
+    assert "tables.0" not in whole and all(torch.equal(whole[k], v) for k, v in weights.items())
     assert main(command + ["--tokens", str(out)]) == OutputExists.exit_code
     trained = json.loads((out / "log.jsonl").read_text().splitlines()[-1])["minutes"]
     assert main([*command, "--resume", "--minutes", str(trained + 0.01)]) == 0

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 from safetensors import safe_open
 
+from bitstream.coder import CountsModel
+
 from ..errors import MissingData, WrongWeights
+from ..prior.integer import PREFIX, IntegerPrior
 from ..prior.static import StaticTables
 from .cards import ModelCard, card_by_name
 
@@ -22,11 +25,11 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model: what its files say of it, its networks, and the counts for the range coder."""
+    """A loaded model: what its files say of it, its networks, and what the range coder knows of its tokens."""
 
     card: ModelCard
     tokenizer: Tokenizer
-    tables: StaticTables
+    prior: CountsModel
 
 
 @cache
@@ -48,13 +51,16 @@ def weight_path(card: ModelCard) -> Path:
     return path
 
 
-def load_tables(card: ModelCard) -> StaticTables:
-    """Card -> the static tables of its levels (numpy only)."""
+def load_prior(card: ModelCard) -> CountsModel:
+    """Card -> its learned prior, or the static tables of a model that has none (numpy only)."""
     if card.family == "titok":
         from .imported import imported_tables
 
         return imported_tables(card)
-    with safe_open(weight_path(card), framework="np") as file:
+    path = weight_path(card)
+    with safe_open(path, framework="np") as file:
+        if any(name.startswith(PREFIX) for name in file.keys()):
+            return IntegerPrior.from_file(path, card.strides)
         return StaticTables([file.get_tensor(f"tables.{level}") for level in range(card.levels)])
 
 
@@ -74,7 +80,7 @@ def load_model(name: str = "t1d", device: str = "auto") -> Model:
         return load_imported(card.name, device)
     if chosen.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # ten bits of mantissa would show in tokens and pixels
-    return Model(card, _load_tokenizer(weight_path(card)).to(chosen), load_tables(card))
+    return Model(card, _load_tokenizer(weight_path(card)).to(chosen), load_prior(card))
 
 
 def _load_tokenizer(path: Path) -> Tokenizer:
@@ -87,7 +93,7 @@ def _load_tokenizer(path: Path) -> Tokenizer:
     with safe_open(path, framework="pt") as file:
         config = TokenizerConfig.from_json(file.metadata()["config"])
         family = FAMILIES[file.metadata()["family"]]
-        weights = {k: file.get_tensor(k).float() for k in file.keys() if not k.startswith("tables.")}
+        weights = {k: file.get_tensor(k).float() for k in file.keys() if not k.startswith(("tables.", PREFIX))}
     with torch.device("meta"):
         tokenizer = family(config)
     tokenizer.load_state_dict(weights, assign=True)

@@ -17,6 +17,7 @@ LATENT_SCALE = 1 / 8  # brings the PCA coefficients of pixels in [-1, 1] to the 
 TILE = 32  # patches; the pixel head runs over squares of this side on large pictures
 HALO = 6  # patches around a tile; more than the pixel head can see
 POWER = 0.25  # of `urgency`, by LPIPS on validation pictures
+SECOND_FIRST = 1e3  # the second level everywhere before the third anywhere: its mask then costs nothing
 STRIP = 64  # rows of patches that are embedded at once
 
 
@@ -149,7 +150,9 @@ class T1DTokenizer(Tokenizer):
     def rank(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """As `encode`, all levels, and the urgency (B, levels - 1, h, w) of each token after the first level."""
         indices, errors = self.quantizer.encode(self._latents(images))
-        return indices, urgency(errors[:, :-1], images.new_full((len(images),), POWER))
+        ranks = urgency(errors[:, :-1], images.new_full((len(images),), POWER))
+        ranks[:, :1] += SECOND_FIRST
+        return indices, ranks
 
     def _latents(self, images: Tensor) -> Tensor:
         images = pad_to_patches(images, self.config.patch)

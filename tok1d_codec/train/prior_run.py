@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from ..data.shards import hold_out, list_sources, load_pictures
 from ..errors import MissingData
 from ..models.cards import card_by_name
 from ..models.store import _load_tokenizer, weight_path
+from ..prior.integer import PREFIX
 from ..tokenizer.t1d import T1DTokenizer
 from .loop import Hardware
 from .prior import PriorConfig, PriorTrainer
@@ -25,7 +29,7 @@ def run_prior_training(
     config: PriorConfig, minutes: float | None = None, *, rounds: int = 2, resume: bool = False,
     bf16: bool = False, seed: int = 0,
 ) -> tuple[Path, dict]:  # fmt: skip
-    """Train a prior for the tokens of `model` in the folder `out` -> its weight file, its last figures.
+    """Train a prior for the tokens of `model` in the folder `out` -> the model with it, its last figures.
 
     Args:
         sources, validation: pictures, as `t1d train tokenizer` takes them; not needed where `tokens` is.
@@ -41,23 +45,36 @@ def run_prior_training(
     config = PriorConfig.from_json(run.load()["config"]) if resume else config
     config = config if minutes is None else replace(config, minutes=minutes)
     torch.set_flush_denormal(True)
-    tokenizer = _tokenizer(model)
+    weights = _weights(model)
+    tokenizer = _load_tokenizer(weights)
     training, held_out = _tokens(tokens or out, tokenizer, sources, validation, rounds, seed)
     trainer = PriorTrainer(config, training, held_out, run, Hardware(bf16=bf16), seed)
     if resume:
         trainer.resume()
     else:
         trainer.start([tokenizer.quantizer.codebook(level) for level in range(len(training.strides))])
-    path = trainer.train()
+    path = with_prior(weights, trainer.train(), out / "model.safetensors")
     return path, run.records()[-1]["validation"]
 
 
-def _tokenizer(model: str) -> T1DTokenizer:
-    """Name of a model, or its weight file -> its tokenizer."""
+def with_prior(weights: Path, prior: Path, out: Path) -> Path:
+    """Weight file of a model, of a prior -> one file with both, without the static tables: `out`."""
+    with safe_open(weights, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {k: file.get_tensor(k) for k in file.keys() if not k.startswith(("tables.", PREFIX))}
+    partial = out.with_suffix(".partial")
+    save_file(tensors | load_file(prior), partial, metadata=metadata)
+    partial.chmod(0o644)
+    os.replace(partial, out)
+    return out
+
+
+def _weights(model: str) -> Path:
+    """Name of a model, or its weight file -> the file. Raises: MissingData."""
     path = Path(model) if model.endswith(".safetensors") else weight_path(card_by_name(model))
     if not path.exists():
         raise MissingData(f"no model in {path}; give a name that t1d models lists, or a weight file")
-    return _load_tokenizer(path)
+    return path
 
 
 def _tokens(

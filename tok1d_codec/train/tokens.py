@@ -133,10 +133,6 @@ def _cut(pixels: np.ndarray, side: np.ndarray, rng: np.random.Generator, centred
 @torch.inference_mode()
 def _encode(model: T1DTokenizer, images: Tensor) -> tuple[list[Tensor], Tensor]:
     """(B, 3, H, W) in [-1, 1] -> indices (B, rows, cols) a level, squared errors (B, levels, h, w)."""
-    rest = model.encoder(model.encoder.coefficients(pad_to_patches(images, model.config.patch)))
-    quantizer, indices, errors = model.quantizer, [], []
-    for level in range(len(model.codebook_sizes)):
-        indices.append(quantizer._nearest(level, quantizer._pool(level, rest)))
-        rest = rest - quantizer.look_up(level, indices[-1], rest.shape[-2:])
-        errors.append(rest.square().mean(1))
-    return indices, torch.stack(errors, 1).clamp_max(6e4)
+    z = model.encoder(model.encoder.coefficients(pad_to_patches(images, model.config.patch)))
+    indices, errors = model.quantizer.encode(z)
+    return indices, errors.clamp_max(6e4)  # the largest float16
