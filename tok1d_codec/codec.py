@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -16,10 +17,13 @@ from bitstream.header import MAX_PIXELS, MAX_SIDE, Coding, Header, scaled
 from .errors import BadPicture, MissingData, WrongWeights
 from .models.cards import ModelCard, card_by_id
 from .models.store import load_model, load_prior
+from .prior.fill import fill
 from .rate import DEFAULT_QUALITY, Target, fit, keep_most_urgent, wanted
 
 if TYPE_CHECKING:
     from .models.store import Model
+
+GUESSES = ("none", "likely", "sample")
 
 
 def encode(
@@ -130,19 +134,33 @@ def decode(
 
 
 def decode_partial(
-    data: bytes, model: Model | None = None, device: str = "auto", max_pixels: int = MAX_PIXELS
-) -> tuple[np.ndarray, Decoded]:
+    data: bytes, model: Model | None = None, device: str = "auto", max_pixels: int = MAX_PIXELS,
+    guess: str = "none", seed: int = 0,
+) -> tuple[np.ndarray, Decoded]:  # fmt: skip
     """The first bytes of a file, its header at least -> the picture of the tokens they hold, and those tokens.
 
     Levels that are whole are proven by their checks; what follows them is only likely right.
 
+    Args:
+        guess: what stands for the tokens that the first level that is not whole lacks: "none" leaves them
+            out, "likely" takes the prior's likeliest, "sample" draws from its probabilities with `seed`.
+
     Raises: as `decode`; Truncated only for a file cut inside its header.
     """
-    return _decode(unpack(data, max_pixels, cut=True), model, device)
+    if guess not in GUESSES:
+        raise ValueError(f"unknown guess {guess!r} (known: {', '.join(GUESSES)})")
+    rng = np.random.default_rng(seed) if guess == "sample" else None
+    container = unpack(data, max_pixels, cut=True)
+    return _decode(container, model, device, lambda *tokens: fill(*tokens, rng) if guess != "none" else tokens[0])
 
 
-def _decode(container: Container, model: Model | None, device: str) -> tuple[np.ndarray, Decoded]:
-    """A file taken apart -> picture, uint8 (H, W, 3) RGB, and its tokens."""
+def _decode(
+    container: Container, model: Model | None, device: str, complete: Callable | None = None
+) -> tuple[np.ndarray, Decoded]:
+    """A file taken apart -> picture, uint8 (H, W, 3) RGB, and its tokens.
+
+    `complete(levels, level, prior)` gives the tokens to use for a file that ends within `level`.
+    """
     import torch
 
     header = container.header
@@ -150,7 +168,10 @@ def _decode(container: Container, model: Model | None, device: str) -> tuple[np.
     decoded = read_tokens(container, card, model.prior if model else None)
     model = model or load_model(card.name, device)
     target = next(model.tokenizer.parameters()).device
-    indices = [torch.from_numpy(level.astype(np.int64))[None].to(target) for level in decoded.levels]
+    levels = decoded.levels
+    if complete and decoded.complete < len(levels):
+        levels = complete(levels, decoded.complete, model.prior)
+    indices = [torch.from_numpy(level.astype(np.int64))[None].to(target) for level in levels]
     with torch.inference_mode():  # rounding in place: a large picture is not held twice as floats
         image = model.tokenizer.decode(indices, *header.coded_size)
         if header.scale:

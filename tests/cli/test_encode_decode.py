@@ -25,8 +25,8 @@ def test_there_and_back(model, folder, run):
     code, out, err = run("encode", "cat.png", "cat.t1d")
     data = (folder / "cat.t1d").read_bytes()
     assert (code, out) == (0, "")
-    levels = unpack(data).header.levels
-    kept = f"up to {levels} of 5 levels"
+    header = unpack(data).header
+    kept = f"{'up to ' if header.varied else ''}{header.levels} of 5 levels"
     assert err == f"cat.t1d: {len(data)} bytes, {8 * len(data) / 5400:.4f} bpp, {kept}, 90x60\n"
     assert run("decode", "cat.t1d", "back.png") == (0, "", f"back.png: 90x60 from {len(data)} bytes\n")
     back = pixels_of("back.png")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bitstream.coder import Group
 from bitstream.container import CHECKSUM_BYTES, unpack
 from bitstream.errors import ChecksumMismatch, Truncated
 from bitstream.header import pack_header
 from tok1d_codec import codec
 from tok1d_codec.errors import TargetTooSmall
+from tok1d_codec.prior.fill import fill
 from tok1d_codec.rate import Target, keep_most_urgent
 
 
@@ -93,6 +95,24 @@ def test_every_cut_gives_the_tokens_that_are_certain(tiny_model, photo, target):
     assert last > 0.8 * sum((level >= 0).sum() for level in tokens)
     pixels, held = codec.decode_partial(data, tiny_model)
     assert held.complete == 3 and np.array_equal(pixels, codec.decode(data, tiny_model))
+
+
+def test_missing_tokens_can_be_guessed(tiny_model, photo):
+    data = codec.encode(photo, tiny_model, levels=3)
+    cut = data[: len(data) - 8]
+    (plain, held), (likely, _), (drawn, _), (again, _), (other, _) = (
+        codec.decode_partial(cut, tiny_model, guess=guess, seed=seed)
+        for guess, seed in (("none", 0), ("likely", 0), ("sample", 1), ("sample", 1), ("sample", 2))
+    )
+    assert (held.levels[held.complete] < 0).any()
+    assert np.array_equal(drawn, again)
+    assert not any(np.array_equal(a, b) for a, b in ((plain, likely), (likely, drawn), (drawn, other)))
+    filled = fill(held.levels, held.complete, tiny_model.prior)
+    missing = held.levels[held.complete] < 0
+    assert (filled[held.complete][missing] == tiny_model.prior.counts([], Group(held.complete, [])).argmax()).all()
+    assert np.array_equal(filled[held.complete][~missing], held.levels[held.complete][~missing])
+    with pytest.raises(ValueError, match="known: none"):
+        codec.decode_partial(cut, tiny_model, guess="best")
 
 
 def test_a_damaged_level_is_not_counted_as_whole(tiny_model, photo):

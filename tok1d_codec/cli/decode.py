@@ -20,6 +20,14 @@ from tok1d_codec.cli.options import FILE, say, use_threads
     help="Format of OUT.  [default: by its extension; png for -]",
 )
 @click.option("--partial", is_flag=True, help="Make the coarser picture that the first bytes of a file hold.")
+@click.option(
+    "--guess",
+    type=click.Choice(["none", "likely", "sample"]),
+    default="none",
+    show_default=True,
+    help="With --partial: what stands for tokens that are missing in the level where the file ends.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of --guess sample.")
 @options.device
 @options.threads
 @options.force
@@ -35,6 +43,8 @@ def decode(
     target: Path,
     format: str | None,
     partial: bool,
+    guess: str,
+    seed: int,
     device: str,
     threads: int | None,
     force: bool,
@@ -58,7 +68,7 @@ def decode(
     use_threads(threads)
     from tok1d_codec.codec import decode_partial
 
-    pixels, held = decode_partial(data, device=device, max_pixels=max_pixels)
+    pixels, held = decode_partial(data, device=device, max_pixels=max_pixels, guess=guess, seed=seed)
     write_picture(pixels, target, format, force)
     say(f"{target}: {pixels.shape[1]}x{pixels.shape[0]} from {len(data)} bytes")
     if container.missing:

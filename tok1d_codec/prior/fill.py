@@ -1,0 +1,38 @@
+"""Guesses for tokens that a cut file lacks, from the same counts that the range coder uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bitstream.coder import CountsModel, Group
+
+CHUNK = 4096  # rows of counts at once
+
+
+def fill(
+    levels: Sequence[np.ndarray], level: int, prior: CountsModel, rng: np.random.Generator | None = None
+) -> list[np.ndarray]:
+    """Tokens -> the same with the -1 of one level replaced; the levels before it should be known.
+
+    Args:
+        levels: int32 (rows, cols) each, -1 where there is no token.
+        level: which of them is completed.
+        rng: draws each token with the probability that the prior gives it; None takes the likeliest one.
+    """
+    filled = [tokens.copy() for tokens in levels]
+    shapes = [tokens.shape for tokens in levels]
+    tokens = filled[level].reshape(-1)
+    for group in prior.groups(shapes):
+        missing = group.positions[tokens[group.positions] < 0] if group.level == level else []
+        for start in range(0, len(missing), CHUNK):
+            part = Group(level, missing[start : start + CHUNK])
+            counts = np.atleast_2d(prior.counts(filled, part))
+            if rng is None:
+                guess = counts.argmax(1)
+            else:
+                points = rng.random((len(counts), 1)) * counts.sum(1, keepdims=True)
+                guess = (counts.cumsum(1) <= points).sum(1).clip(max=counts.shape[1] - 1)
+            tokens[part.positions] = guess
+    return filled
