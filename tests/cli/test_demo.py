@@ -31,6 +31,19 @@ def test_demo(model, folder, run, monkeypatch):
     assert run("demo", "out", "--force")[0] == 0
 
 
+def test_compare(model, folder, run):
+    code, out, err = run("compare", "cat.png", "cat.png", "-o", "sheet.png", "--bpp", 0.05, "--bpp", 0.1)
+    assert (code, out, err) == (0, "", "sheet.png: 2 pictures\n")
+    with Image.open("sheet.png") as sheet:
+        assert sheet.height > 4 * 60 and sheet.width > 3 * 90
+    assert run("compare", "cat.png", "-o", "sheet.png")[0] == 4
+    assert run("compare", "cat.png", "-o", "sheet.jpg", "--width", 200)[0] == 0
+    with Image.open("sheet.jpg") as sheet:
+        assert sheet.width == 200
+    assert run("compare", "none.png", "-o", "new.png")[0] == 5
+    assert run("compare", "cat.png", "-o", "new.xyz")[0] == 3
+
+
 def test_webp_is_the_best_that_fits():
     pixels = skimage.data.chelsea()
     best = best_webp(pixels, 1200)

@@ -18,6 +18,7 @@ COMMANDS = {
     "decode": "Turn a t1d file back into a picture.",
     "info": "Show what a t1d file holds.",
     "demo": "Encode some photographs at several rates, beside WebP.",
+    "compare": "Show pictures at several rates, beside WebP.",
     "models": "List the models; import and fetch foreign ones.",
     "bench": "Compare with JPEG, WebP and AVIF on a data set.",
     "train": "Train a model.",

@@ -45,6 +45,14 @@ def contact_sheet(rows: Sequence[Sequence[Cell]]) -> np.ndarray:
     return np.array(sheet)
 
 
+def shrunk(sheet: np.ndarray, width: int | None) -> np.ndarray:
+    """Sheet uint8 (H, W, 3) -> the same at most `width` pixels wide."""
+    if width is None or width >= sheet.shape[1]:
+        return sheet
+    size = width, max(1, round(sheet.shape[0] * width / sheet.shape[1]))
+    return np.array(Image.fromarray(sheet).resize(size, Image.Resampling.LANCZOS))
+
+
 def _extent(cell: Cell, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> tuple[int, int]:
     """A cell -> its (width, height) in pixels."""
     height, width = (0, 0) if cell.pixels is None else cell.pixels.shape[:2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from bench.codecs import SCALES, PillowCodec, Setting
 from bench.metrics import psnr_rgb
 from tok1d_codec.cli.contact_sheet import Cell, contact_sheet
 from tok1d_codec.codec import decode, encode
+from tok1d_codec.errors import TargetTooSmall
 from tok1d_codec.image.io import atomic_write, check_output, write_picture
 
 if TYPE_CHECKING:
@@ -34,6 +35,41 @@ class Webp:
     pixels: np.ndarray
 
 
+@dataclass(frozen=True)
+class Pair:
+    """One picture at one rate: the t1d file, what it decodes to, and WebP at its number of bytes."""
+
+    rate_bpp: float
+    data: bytes
+    pixels: np.ndarray
+    webp: Webp
+
+
+def pairs(pixels: np.ndarray, model: Model, device: str, rates_bpp: Sequence[float]) -> Iterator[Pair]:
+    """Picture, uint8 (H, W, 3) -> a pair for each rate; where t1d has no file so small, its smallest one."""
+    for rate_bpp in rates_bpp:
+        try:
+            data = encode(pixels, model, bpp=rate_bpp)
+        except TargetTooSmall as error:
+            data = encode(pixels, model, size=error.least_bytes)
+        yield Pair(rate_bpp, data, decode(data, model, device=device), best_webp(pixels, len(data)))
+
+
+def sheet_rows(name: str, pixels: np.ndarray, pairs: Sequence[Pair]) -> list[list[Cell]]:
+    """A picture and its pairs -> two rows of a contact sheet: original and t1d, WebP below."""
+    height, width = pixels.shape[:2]
+    upper = [Cell((name, f"original, {width}x{height}"), pixels)]
+    lower = [Cell(("WebP at the same number of bytes,", "best of full, 1/2, 1/4 and 1/8 size"))]
+    for pair in pairs:
+        said = figures(pair.data, pixels, pair.pixels)
+        upper.append(Cell((f"t1d, at most {pair.rate_bpp:g} bpp", said), pair.pixels))
+        webp = pair.webp
+        title = f"WebP, 1/{webp.scale} size" if webp.scale > 1 else "WebP, full size"
+        title += "" if len(webp.data) <= len(pair.data) else ", as small as it gets"
+        lower.append(Cell((title, figures(webp.data, pixels, webp.pixels)), webp.pixels))
+    return [upper, lower]
+
+
 def check_folder(folder: Path, force: bool) -> None:
     """Make the folder. Raises OutputExists if it holds one of the files to write and `force` is False."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -50,27 +86,18 @@ def write_showcase(
     rows = []
     for name in PHOTOGRAPHS:
         pixels = getattr(skimage.data, name)()
-        height, width = pixels.shape[:2]
         write_picture(pixels, folder / f"{name}.png", force=force)
-        report(f"{folder / name}.png: the original, {width}x{height}")
-        upper = [Cell((name, f"original, {width}x{height}"), pixels)]
-        lower = [Cell(("WebP at the same number of bytes,", "best of full, 1/2, 1/4 and 1/8 size"))]
-        for rate_bpp in RATES_BPP:
-            path = folder / f"{name}-{rate_bpp:g}.t1d"
-            data = encode(pixels, model, bpp=rate_bpp)
-            decoded = decode(data, model, device=device)
-            atomic_write(path, data, force)
-            write_picture(decoded, folder / f"{name}-{rate_bpp:g}.png", force=force)
-            upper.append(Cell((f"t1d, at most {rate_bpp:g} bpp", figures(data, pixels, decoded)), decoded))
-            report(f"{path}: {upper[-1].lines[1]}")
-            webp = best_webp(pixels, len(data))
-            path = folder / f"{name}-{rate_bpp:g}.webp"
-            atomic_write(path, webp.data, force)
-            title = f"WebP, 1/{webp.scale} size" if webp.scale > 1 else "WebP, full size"
-            title += "" if len(webp.data) <= len(data) else ", as small as it gets"
-            lower.append(Cell((title, figures(webp.data, pixels, webp.pixels)), webp.pixels))
-            report(f"{path}: {lower[-1].lines[1]}")
-        rows += [upper, lower]
+        report(f"{folder / name}.png: the original, {pixels.shape[1]}x{pixels.shape[0]}")
+        found = []
+        for pair in pairs(pixels, model, device, RATES_BPP):
+            stem = str(folder / f"{name}-{pair.rate_bpp:g}")
+            atomic_write(f"{stem}.t1d", pair.data, force)
+            report(f"{stem}.t1d: {figures(pair.data, pixels, pair.pixels)}")
+            write_picture(pair.pixels, f"{stem}.png", force=force)
+            atomic_write(f"{stem}.webp", pair.webp.data, force)
+            report(f"{stem}.webp: {figures(pair.webp.data, pixels, pair.webp.pixels)}")
+            found.append(pair)
+        rows += sheet_rows(name, pixels, found)
     write_picture(contact_sheet(rows), folder / SHEET, force=force)
     report(f"{folder / SHEET}: all of them")
 
