@@ -90,8 +90,8 @@ def test_idle_codes_become_latents():
     book = Codebook(8, 2)
     book.start_from(torch.randn(50, 2))
     book.embedding.weight.data[3] = 1e3  # nothing is ever near it
-    z = torch.randn(64, 2)
-    for _ in range(IDLE):
+    z = torch.randn(8, 2)
+    for _ in range(IDLE):  # each time as many latents as there are codes
         assert book.embedding.weight[3, 0] == 1e3
         book.revive(z, book.nearest(z))
     assert (z == book.embedding.weight[3]).all(1).any()

@@ -87,8 +87,11 @@ def test_a_family_trains_resumes_and_is_exported(family, folder, tmp_path):
 def test_other_quantizers_train(family, kind, folder, tmp_path):
     config = with_quantizer(replace(preset(TINY[family]), minutes=100.0), kind)
     trainer = started(TrainConfig.from_json(config.to_json()), folder, tmp_path)
-    parts = [trainer.train_step() for _ in range(2)]
-    assert all(np.isfinite(list(p.values())).all() for p in parts) and parts[1]["gradient"] > 0
+    first = trainer.train_step()
+    trainer.minutes = 20.0
+    second = trainer.train_step()
+    assert "alex" in second and "alex" not in first
+    assert all(np.isfinite(list(p.values())).all() and p["gradient"] > 0 for p in (first, second))
     assert type(trainer.model.quantize).__name__.lower() == kind
 
 

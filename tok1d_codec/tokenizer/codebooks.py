@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-IDLE = 100  # training steps after which a code that no latent chose is put where latents are
+IDLE = 10  # a code that none of so many latents times the number of codes chose is put where latents are
 ENTROPY_WEIGHT = 0.1  # of LFQ's entropy loss
 
 
@@ -83,7 +83,7 @@ class Codebook(Quantizer):
     def start_from(self, z: Tensor) -> None:
         rows = z.float().flatten(0, -2)
         self.embedding.weight.copy_(rows[torch.randint(len(rows), (self.size,))])
-        self.statistics["idle"] = torch.zeros(self.size, dtype=torch.int64, device=z.device)  # steps unused
+        self.statistics["idle"] = torch.zeros(self.size, dtype=torch.int64, device=z.device)  # latents
 
     @torch.no_grad()
     def revive(self, z: Tensor, index: Tensor) -> None:
@@ -91,8 +91,8 @@ class Codebook(Quantizer):
         hits = torch.bincount(index.flatten(), minlength=self.size)
         if torch.distributed.is_initialized():  # every process moves its copy in the same way
             torch.distributed.all_reduce(hits)
-        idle.add_(1).masked_fill_(hits > 0, 0)
-        dead = idle >= IDLE
+        idle.add_(hits.sum()).masked_fill_(hits > 0, 0)
+        dead = idle >= IDLE * self.size
         if dead.any():
             fresh = rows[torch.randint(len(rows), (int(dead.sum()),))]
             if torch.distributed.is_initialized():

@@ -84,6 +84,13 @@ class TiledTrainee(Trainee):
     def quantizer(self) -> Quantizer:
         return self.model.quantize
 
+    def first_stage(self, images: Tensor, autocast: torch.autocast) -> tuple[Tensor, dict[str, float]]:
+        # perceptual losses push a picture that is still grey in no useful direction, and hard
+        restored, commitment = self.restore(images, 0.0, autocast)
+        squared = F.mse_loss(restored, images)
+        loss = self.config.squared_weight * squared + self.config.commitment_weight * commitment
+        return loss, {"mse": squared.item(), "commitment": commitment.item()}
+
     def restore(self, images: Tensor, progress: float, autocast: torch.autocast) -> tuple[Tensor, Tensor]:
         frozen = self.is_frozen(progress)
         with torch.set_grad_enabled(not frozen):

@@ -40,7 +40,7 @@ class Hardware:
 
 
 class Trainer:
-    """Any family: a first stage without pixels if it has one, then pixels with perceptual losses.
+    """Two stages, for any family: squared error alone, then pixels with perceptual losses.
 
     The schedule follows the minutes trained, so that a run ends when it was told to.
     """

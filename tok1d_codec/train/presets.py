@@ -16,7 +16,7 @@ from ..tokenizer.codebooks import latent_dim
 class TrainConfig:
     """Settings of `t1d train tokenizer`. Time decides the schedule: progress = minutes trained / minutes.
 
-    `coefficient_share`, `depth_odds` and `even_depth` mean something to the family t1d only.
+    `depth_odds` and `even_depth` mean something to the family t1d only.
     """
 
     model: TokenizerConfig | TiTokConfig | PatchVQConfig = field(default_factory=TokenizerConfig)
@@ -25,7 +25,7 @@ class TrainConfig:
     batch: int = 16  # pictures a step and process
     crop: int = 256  # pixels
     window: int = 128  # side of the pictures that the perceptual losses and the discriminator see
-    coefficient_share: float = 0.06  # first stage: share of the time spent on PCA coefficients only
+    coefficient_share: float = 0.06  # first stage: share of the time spent on squared error only
     rate: float = 6e-4  # peak learning rate
     weight_decay: float = 0.02
     warmup_steps: int = 400
@@ -72,7 +72,7 @@ _TITOK_SMALL = TiTokConfig(  # 8.1 GFLOP, 10.9 M parameters
 _PATCH_VQ_SMALL = PatchVQConfig(  # 8.2 GFLOP, 63.3 M parameters
     patch=32, width=512, heads=8, encoder_layers=8, decoder_layers=11, codebook_size=4096, code_dim=32
 )
-_TILES = TrainConfig(coefficient_share=0.0, commitment_weight=1.0, start_pictures=128)
+_TILES = TrainConfig(commitment_weight=1.0, start_pictures=128)
 _TINY = replace(
     _TILES, minutes=0.2, batch=2, window=64, warmup_steps=5, start_pictures=4,
     validation_pictures=2, validation_minutes=0.1, checkpoint_minutes=0.05,

@@ -30,12 +30,12 @@ class Trainee(ABC):
         """Sample pictures (B, 3, H, W) in [-1, 1], weights of a trained model if any -> first weights."""
         self.model.start_from(sample, weights)
 
+    @abstractmethod
     def first_stage(self, images: Tensor, autocast: torch.autocast) -> tuple[Tensor, dict[str, float]]:
-        """Pictures -> a loss that needs no pixels, values for the log.
+        """Pictures -> squared error and auxiliary loss, weighted, and their values for the log.
 
-        Called in the first `coefficient_share` of the time; a family without such a stage sets that to 0.
+        Without perceptual losses, in the first `coefficient_share` of the time.
         """
-        raise NotImplementedError(f"the family {self.config.family} has no stage without pixels")
 
     @abstractmethod
     def restore(self, images: Tensor, progress: float, autocast: torch.autocast) -> tuple[Tensor, Tensor]:
