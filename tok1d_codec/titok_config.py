@@ -16,6 +16,10 @@ class TiTokConfig:
     `encoder` and `decoder` are (width, layers, heads) of the two transformers. `legacy` is the first
     generation of released models: their decoder mixes a codebook of pixel features, which a convolutional
     network turns into pixels; the second generation goes from patches straight to pixels.
+
+    What follows `legacy` concerns training; the released models have the defaults. `quantizer` is as in
+    `PatchVQConfig`. With a `tail_drop` above 0 the last tokens of a tile can be left out: that is the share
+    of training pictures whose sequence is cut at a random place.
     """
 
     tokens: int  # of a tile
@@ -25,11 +29,18 @@ class TiTokConfig:
     encoder: tuple[int, int, int]
     decoder: tuple[int, int, int]
     legacy: bool
+    quantizer: str = "vq"
+    beta: float = 0.25  # weight of the commitment loss
+    tail_drop: float = 0.0
 
     def __post_init__(self) -> None:
         for width, _, heads in (self.encoder, self.decoder):
             if width % heads:
                 raise ValueError(f"width {width} is not a multiple of {heads} heads")
+
+    @property
+    def patch(self) -> int:
+        return PATCH
 
     @property
     def bits_per_tile(self) -> int:

@@ -22,7 +22,13 @@ def train() -> None:
 @click.option("--validation", multiple=True, metavar="DIR|TAR",
               help="What to hold out.  [default: what is named val* in --data, else every 50th file]")
 @click.option("--out", required=True, type=options.FILE, help="Run folder: checkpoint, log, examples, model.")
-@click.option("--preset", "preset_name", default="base", show_default=True, help="Named settings: base, tiny.")
+@click.option("--family", type=click.Choice(["t1d", "titok", "patch-vq"]),
+              help="What to train.  [default: as the preset has it, t1d without one]")
+@click.option("--preset", "preset_name",
+              help="Named settings: base, tiny (t1d); titok-small, titok-tiny; patch-vq-small, simple-1d, "
+                   "patch-vq-tiny.  [default: the first of the family]")
+@click.option("--quantizer", type=click.Choice(["vq", "fsq", "lfq"]),
+              help="How titok and patch-vq make tokens of latents.  [default: vq]")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True),
               help="How long to train.  [default: as the preset or the resumed run has it]")
 @click.option("--init", type=options.FILE,
@@ -37,23 +43,28 @@ def train() -> None:
 @click.option("--lpips-vgg", type=options.FILE,
               help="VGG weights for a second perceptual loss.  [default: in $T1D_DATA_DIR/lpips, if there]")
 @click.option("--seed", default=0, show_default=True)
-def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, preset_name: str,
-              minutes: float | None, init: Path | None, resume: bool, device: str, threads: int | None, precision: str,
-              compile_: bool, lpips_vgg: Path | None, seed: int) -> None:  # fmt: skip
-    """Train a tokenizer of the family t1d. Start it with torchrun for several processes."""
+def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, family: str | None,
+              preset_name: str | None, quantizer: str | None, minutes: float | None, init: Path | None, resume: bool,
+              device: str, threads: int | None, precision: str, compile_: bool, lpips_vgg: Path | None,
+              seed: int) -> None:  # fmt: skip
+    """Train a tokenizer. Start it with torchrun for several processes."""
     from bench import LPIPS_ALEX
 
-    from ..train.presets import PRESETS
+    from ..train.presets import PRESETS, default_preset
     from ..train.run import run_training
 
-    if preset_name not in PRESETS:
-        raise click.BadParameter(f"{preset_name!r} (known: {', '.join(PRESETS)})", param_hint="--preset")
+    preset_name = preset_name or default_preset(family or "t1d")
+    known = [name for name, config in PRESETS.items() if family in (None, config.family)]
+    if preset_name not in known:
+        raise click.BadParameter(f"{preset_name!r} (known: {', '.join(known)})", param_hint="--preset")
+    if quantizer and PRESETS[preset_name].family == "t1d" and not resume:
+        raise click.BadParameter("t1d has its own, residual quantizer; add --family", param_hint="--quantizer")
     _check_run(out, resume)
     options.use_threads(threads)
     model = run_training(
         list(sources), list(validation), out, preset_name, minutes, alex=LPIPS_ALEX,
         vgg=lpips_vgg or _default_vgg(), init=init, resume=resume, device=device, precision=precision,
-        compile_losses=compile_, seed=seed,
+        compile_losses=compile_, seed=seed, quantizer=quantizer,
     )  # fmt: skip
     if model:
         click.echo(f"{model}: {model.stat().st_size / 1e6:.1f} MB")

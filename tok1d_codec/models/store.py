@@ -87,12 +87,11 @@ def _load_tokenizer(path: Path) -> Tokenizer:
     """Safetensors file -> tokenizer; its networks are made without weights first, so none is set twice."""
     import torch
 
-    from ..config import TokenizerConfig
     from ..tokenizer import FAMILIES
 
     with safe_open(path, framework="pt") as file:
-        config = TokenizerConfig.from_json(file.metadata()["config"])
         family = FAMILIES[file.metadata()["family"]]
+        config = family.Config.from_json(file.metadata()["config"])
         weights = {k: file.get_tensor(k).float() for k in file.keys() if not k.startswith(("tables.", PREFIX))}
     with torch.device("meta"):
         tokenizer = family(config)

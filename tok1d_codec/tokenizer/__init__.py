@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from .patch_vq import PatchVQTokenizer
 from .t1d import T1DTokenizer
+from .titok import TiTokTokenizer
 
-FAMILIES = {"t1d": T1DTokenizer}  # what a weight file's metadata calls it -> the class that reads its weights
+# what a weight file's metadata calls it -> the class that reads its weights
+FAMILIES = {"t1d": T1DTokenizer, "titok": TiTokTokenizer, "patch-vq": PatchVQTokenizer}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ class Tokenizer(nn.Module, ABC):
     levels decodes. A family whose tokens lie on no grid uses one level of (B, tiles, tokens).
     """
 
+    Config: ClassVar[Any]  # the class of the family's configuration, with `to_json` and `from_json`
     codebook_sizes: tuple[int, ...]
 
     @abstractmethod

@@ -133,6 +133,8 @@ class T1DTokenizer(Tokenizer):
     adds to a PCA transform coder, pixels come from an upsampling convolutional head.
     """
 
+    Config = TokenizerConfig
+
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.config = config

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from ..data.crops import random_crops
 from ..data.shards import Pictures
 from ..prior.static import table_from_hits
-from ..tokenizer.t1d import T1DTokenizer
+from ..tokenizer import FAMILIES
 from .presets import TrainConfig
 from .state import RunFolder
 
@@ -29,11 +29,10 @@ def export(run: RunFolder, pictures: Pictures, config: TrainConfig, rounds: int 
     all), found with the rounded weights.
     """
     state = run.load()
-    model_config = config.model
     weights = {k: v.half() for k, v in state["ema"]["average"].items()}
-    model = T1DTokenizer(model_config)
+    model = FAMILIES[config.family](config.model)
     model.load_state_dict({k: v.float() for k, v in weights.items()})
-    hits = [np.zeros(n, np.int64) for n in model_config.codebook_sizes]
+    hits = [np.zeros(n, np.int64) for n in model.codebook_sizes]
     rng = np.random.default_rng(0)
     num_crops = min(rounds * len(pictures), MAX_CROPS)
     for _ in tqdm(range(-(-num_crops // BATCH)), desc="count codes", unit=" batches"):
@@ -42,7 +41,7 @@ def export(run: RunFolder, pictures: Pictures, config: TrainConfig, rounds: int 
             hits[level] += np.bincount(index.flatten().numpy(), minlength=len(hits[level]))
     for level, level_hits in enumerate(hits):
         weights[f"tables.{level}"] = torch.from_numpy(table_from_hits(level_hits)).int()
-    metadata = {"format": "t1d tokenizer", "family": "t1d", "config": model_config.to_json()}
+    metadata = {"format": "t1d tokenizer", "family": config.family, "config": config.model.to_json()}
     partial = run.model_file.with_suffix(".partial")
     save_file({k: v.contiguous() for k, v in weights.items()}, partial, metadata=metadata)
     partial.chmod(0o644)

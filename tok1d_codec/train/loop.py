@@ -10,15 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
 from ..data.crops import random_crops
 from ..data.shards import Pictures
 from ..errors import TrainingFailed
-from ..tokenizer.allocation import allocate, urgency
-from ..tokenizer.t1d import LATENT_SCALE, T1DTokenizer
+from .families import trainee
 from .losses import PixelLosses, average_gradients
 from .presets import TrainConfig
 from .state import Ema, RunFolder
@@ -42,7 +40,7 @@ class Hardware:
 
 
 class Trainer:
-    """Two stages: squared error of PCA coefficients (no pixels), then pixels with perceptual losses.
+    """Two stages, for any family: squared error alone, then pixels with perceptual losses.
 
     The schedule follows the minutes trained, so that a run ends when it was told to.
     """
@@ -56,8 +54,8 @@ class Trainer:
         torch.manual_seed(seed + hardware.rank)
         self.numpy_rng = np.random.default_rng([seed, hardware.rank])
         self.shared_rng = torch.Generator().manual_seed(seed)  # the same draws in every process
-        self.model = T1DTokenizer(config.model).to(hardware.device)
-        self.model.decoder.head.to(memory_format=torch.channels_last)
+        self.trainee = trainee(config, hardware.device)
+        self.model = self.trainee.model
         self.losses = PixelLosses(config, alex, vgg, hardware.compile).to(hardware.device)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), config.rate, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
@@ -66,18 +64,15 @@ class Trainer:
         self.step, self.stage_start, self.minutes = 0, 0, 0.0
 
     def start(self, weights: dict[str, Tensor] | None = None) -> None:
-        """Set the network from the PCA of sample pictures and k-means of its latents.
-
-        `weights` of a trained model go on top, before k-means; see `T1DTokenizer.start_from`.
-        """
+        """Set the network from sample pictures and, if given, the `weights` of a trained model."""
         rng = np.random.default_rng(0)  # every process starts from the same sample
         sample = random_crops(self.pictures, self.config.start_pictures, self.config.crop, rng)
         torch_state = torch.get_rng_state()
         torch.manual_seed(0)
-        self.model.start_from(sample.to(self.hardware.device), weights)
+        self.trainee.start(sample.to(self.hardware.device), weights)
         torch.set_rng_state(torch_state)
-        states = (self.model.state_dict(), self.model.quantizer.statistics, self.losses.discriminator.state_dict())
-        for tensor in (tensor for state in states for tensor in state.values()):
+        learned, adversary = self.model.state_dict(), self.losses.discriminator.state_dict()
+        for tensor in (*learned.values(), *self.trainee.quantizer.statistics.values(), *adversary.values()):
             if self.hardware.world > 1:
                 torch.distributed.broadcast(tensor, 0)
         self.ema = Ema(self.model, self.config.ema)
@@ -129,7 +124,7 @@ class Trainer:
         images = random_crops(self.pictures, self.config.batch, self.config.crop, self.numpy_rng)
         images = images.to(self.hardware.device)
         self.optimizer.zero_grad(set_to_none=True)
-        parts = self._pixel_step(images, progress) if in_pixels else self._coefficient_step(images)
+        parts = self._pixel_step(images, progress) if in_pixels else self._first_step(images)
         average_gradients(self.model)
         parts["gradient"] = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0).item()
         if not math.isfinite(parts["gradient"]):
@@ -145,60 +140,29 @@ class Trainer:
         rest = (progress - self.config.coefficient_share) / (1 - self.config.coefficient_share)
         return self.config.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(rest, 1.0))))
 
-    def _latents(self, images: Tensor, frozen: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Images -> coefficients, quantized latents, how deep each patch is coded, commitment loss."""
-        with torch.set_grad_enabled(not frozen), self.hardware.autocast():
-            with torch.no_grad():
-                coefficients = self.model.encoder.coefficients(images)
-            z = self.model.encoder(coefficients)
-        sums, commitment, _ = self.model.quantizer(z, update=not frozen)
-        depth = self._depth(z.detach(), sums)
-        kept = sums.gather(0, (depth - 1)[None].expand(1, *z.shape))[0]
-        return coefficients, z + (kept - z).detach(), depth, commitment
-
-    def _depth(self, z: Tensor, sums: Tensor) -> Tensor:
-        """Latents (B, D, h, w) and their quantized sums by level -> levels kept in each cell (B, 1, h, w) int64."""
-        b, _, h, w = z.shape
-        depth = torch.multinomial(torch.tensor(self.config.depth_odds), b, replacement=True) + 1
-        even = depth[:, None, None, None].expand(b, 1, h, w).to(z.device)
-        mean_depth, power = (depth - torch.rand(b)).clamp_min(1), torch.rand(b)
-        errors = (z - sums[:-1]).square().mean(2).transpose(0, 1)
-        adapted = allocate(urgency(errors, power.to(z.device)), mean_depth.to(z.device))
-        choice = (torch.rand(b) < self.config.even_depth).to(z.device)
-        return torch.where(choice[:, None, None, None], even, adapted)
-
-    def _coefficient_step(self, images: Tensor) -> dict[str, float]:
-        target, quantized, depth, commitment = self._latents(images, frozen=False)
-        with self.hardware.autocast():
-            _, coefficients = self.model.decoder.features(quantized, depth)
-        # the basis is orthonormal: this is the squared error of the pixels, but for what the basis lacks
-        scale = target.shape[-1] / (LATENT_SCALE**2 * self.model.encoder.basis.shape[0])
-        squared = F.mse_loss(coefficients, target.float()) * scale
-        loss = self.config.squared_weight * squared + self.config.commitment_weight * commitment
+    def _first_step(self, images: Tensor) -> dict[str, float]:
+        loss, parts = self.trainee.first_stage(images, self.hardware.autocast())
         loss.backward()
-        return {"mse": squared.item(), "commitment": commitment.item()}
+        return parts
 
     def _pixel_step(self, images: Tensor, progress: float) -> dict[str, float]:
-        frozen = progress >= self.config.freeze_encoder
-        _, quantized, depth, commitment = self._latents(images, frozen)
-        with self.hardware.autocast():
-            restored = self.model.decoder.pixels(*self.model.decoder.features(quantized, depth))
+        restored, auxiliary = self.trainee.restore(images, progress, self.hardware.autocast())
         adversarial = progress >= self.config.adversarial_start and self.config.adversarial_weight > 0
         gradient, parts = self.losses.gradient(
             restored, images, self.shared_rng, adversarial, self.hardware.autocast()
         )
-        if frozen:
-            restored.backward(gradient)
+        if auxiliary.requires_grad:
+            torch.autograd.backward([restored, self.config.commitment_weight * auxiliary], [gradient, None])
         else:
-            torch.autograd.backward([restored, self.config.commitment_weight * commitment], [gradient, None])
-        return {**parts, "commitment": commitment.item()}
+            restored.backward(gradient)
+        return {**parts, "commitment": auxiliary.item()}
 
     def save(self) -> None:
         """Everything that the run needs to go on, into the run folder (first process only)."""
         if self.hardware.rank == 0:
             self.run.save({
                 "model": self.model.state_dict(), "ema": self.ema.state_dict(),
-                "statistics": self.model.quantizer.statistics,
+                "statistics": self.trainee.quantizer.statistics,
                 "optimizer": self.optimizer.state_dict(),
                 "discriminator": self.losses.discriminator.state_dict(),
                 "discriminator_optimizer": self.losses.optimizer.state_dict(),
@@ -213,7 +177,7 @@ class Trainer:
         state = self.run.load()
         self.model.load_state_dict(state["model"])
         device = self.hardware.device
-        self.model.quantizer.statistics = {k: v.to(device) for k, v in state["statistics"].items()}
+        self.trainee.quantizer.statistics = {k: v.to(device) for k, v in state["statistics"].items()}
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.losses.discriminator.load_state_dict(state["discriminator"])
@@ -231,9 +195,10 @@ class Trainer:
     def validate(self) -> None:
         """Figures of the averaged weights on the validation pictures, into the log; a plot and examples."""
         if self.hardware.rank == 0:
-            averaged = T1DTokenizer(self.config.model).to(self.hardware.device)
-            averaged.load_state_dict(self.ema.average)
-            record = self.validation.measure(averaged.eval(), self.losses.nets[0], self.run.path, self.step)
+            averaged = trainee(self.config, self.hardware.device)
+            averaged.model.load_state_dict(self.ema.average)
+            averaged.model.eval()
+            record = self.validation.measure(averaged, self.losses.nets[0], self.run.path, self.step)
             self.run.log({"step": self.step, "minutes": round(self.minutes, 3), "validation": record})
             self.validation.plot(self.run)
         if self.hardware.world > 1:

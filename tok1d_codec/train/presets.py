@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from ..config import TokenizerConfig
+from ..patch_vq_config import PatchVQConfig
+from ..titok_config import TiTokConfig
+from ..tokenizer import FAMILIES
+from ..tokenizer.codebooks import latent_dim
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of `t1d train tokenizer`. Time decides the schedule: progress = minutes trained / minutes."""
+    """Settings of `t1d train tokenizer`. Time decides the schedule: progress = minutes trained / minutes.
 
-    model: TokenizerConfig = field(default_factory=TokenizerConfig)
+    `depth_odds` and `even_depth` mean something to the family t1d only.
+    """
+
+    model: TokenizerConfig | TiTokConfig | PatchVQConfig = field(default_factory=TokenizerConfig)
+    family: str = "t1d"
     minutes: float = 120.0
     batch: int = 16  # pictures a step and process
     crop: int = 256  # pixels
     window: int = 128  # side of the pictures that the perceptual losses and the discriminator see
-    coefficient_share: float = 0.06  # first stage: share of the time spent on PCA coefficients only
+    coefficient_share: float = 0.06  # first stage: share of the time spent on squared error only
     rate: float = 6e-4  # peak learning rate
     weight_decay: float = 0.02
     warmup_steps: int = 400
@@ -26,12 +34,12 @@ class TrainConfig:
     lattice_weight: float = 1.0  # of what repeats from patch to patch
     alex_weight: float = 1.2
     vgg_weight: float = 0.3
-    commitment_weight: float = 4.0
+    commitment_weight: float = 4.0  # of what the quantizer asks for
     adversarial_weight: float = 0.0  # of the pixels' gradient; 0.15 raised the squared error by a fifth
     adversarial_start: float = 0.55  # progress at which the discriminator joins
     freeze_encoder: float = 0.85  # progress from which encoder and codebooks stand still
     ema: float = 0.999
-    start_pictures: int = 1500  # sample for PCA and k-means
+    start_pictures: int = 1500  # sample for PCA and the first codes
     depth_odds: tuple[float, ...] = (1.0, 1.5, 1.5, 1.2, 1.2, 1.0, 1.0, 1.0, 0.8, 0.8, 0.6, 0.6, 0.5, 0.6)
     even_depth: float = 0.35  # share of pictures where all patches keep the same levels
     validation_pictures: int = 48
@@ -45,7 +53,8 @@ class TrainConfig:
     def from_json(cls, text: str) -> TrainConfig:
         """What `to_json` wrote -> the same settings."""
         values = json.loads(text)
-        model = TokenizerConfig.from_json(json.dumps(values.pop("model")))
+        family = FAMILIES[values.get("family", "t1d")]
+        model = family.Config.from_json(json.dumps(values.pop("model")))
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}, model=model)
 
 
@@ -54,13 +63,46 @@ _TINY_MODEL = TokenizerConfig(
     codebook_sizes=(16, 32, 32), strides=(2, 1, 1), head_channels=(16, 16, 8, 8), head_blocks=(1, 0, 0, 0),
 )  # fmt: skip
 
+# The small presets cost about as much as `base`, which takes 8.1 GFLOP forward for a picture of 256x256
+# (torch's FlopCounterMode; attention as matrix products), and spend 768 bits on it.
+_TITOK_SMALL = TiTokConfig(  # 8.1 GFLOP, 10.9 M parameters
+    tokens=64, codebook_size=4096, code_dim=16, normalize=True, encoder=(256, 6, 8), decoder=(256, 7, 8),
+    legacy=False, tail_drop=0.5,
+)  # fmt: skip
+_PATCH_VQ_SMALL = PatchVQConfig(  # 8.2 GFLOP, 63.3 M parameters
+    patch=32, width=512, heads=8, encoder_layers=8, decoder_layers=11, codebook_size=4096, code_dim=32
+)
+_TILES = TrainConfig(commitment_weight=1.0, start_pictures=128)
+_TINY = replace(
+    _TILES, minutes=0.2, batch=2, window=64, warmup_steps=5, start_pictures=4,
+    validation_pictures=2, validation_minutes=0.1, checkpoint_minutes=0.05,
+)  # fmt: skip
+
+# the first preset of a family is its default
 PRESETS = {
     "base": TrainConfig(),
     "tiny": TrainConfig(
         model=_TINY_MODEL, minutes=0.2, batch=4, crop=128, window=64, warmup_steps=5, start_pictures=64,
-        adversarial_weight=0.15, depth_odds=(1.0, 1.0, 1.0), validation_pictures=4, validation_minutes=0.1, checkpoint_minutes=0.05,
+        adversarial_weight=0.15, depth_odds=(1.0, 1.0, 1.0), validation_pictures=4, validation_minutes=0.1,
+        checkpoint_minutes=0.05,
+    ),
+    "titok-small": replace(_TILES, family="titok", model=_TITOK_SMALL),
+    "titok-tiny": replace(
+        _TINY, family="titok",
+        model=TiTokConfig(8, 64, 8, True, (32, 1, 2), (32, 1, 2), legacy=False, tail_drop=0.5),
+    ),
+    "patch-vq-small": replace(_TILES, family="patch-vq", model=_PATCH_VQ_SMALL),
+    # the plain design: 10.6 GFLOP, 338 M parameters, 16 tokens; meant for a GPU
+    "simple-1d": replace(_TILES, family="patch-vq", model=PatchVQConfig(), rate=1e-4, start_pictures=512),
+    "patch-vq-tiny": replace(
+        _TINY, family="patch-vq", model=PatchVQConfig(64, 32, 2, 1, 1, codebook_size=64, code_dim=8)
     ),
 }  # fmt: skip
+
+
+def default_preset(family: str) -> str:
+    """Name of a family -> name of the preset that is taken unless another is asked for."""
+    return next(name for name, config in PRESETS.items() if config.family == family)
 
 
 def preset(name: str) -> TrainConfig:
@@ -68,3 +110,10 @@ def preset(name: str) -> TrainConfig:
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r} (known: {', '.join(PRESETS)})")
     return PRESETS[name]
+
+
+def with_quantizer(config: TrainConfig, kind: str) -> TrainConfig:
+    """Settings of any family but t1d, "vq", "fsq" or "lfq" -> the same with that quantizer."""
+    model = config.model
+    dim = latent_dim(kind, model.codebook_size, model.code_dim)
+    return replace(config, model=replace(model, quantizer=kind, code_dim=dim))

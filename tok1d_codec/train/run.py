@@ -17,7 +17,7 @@ from ..device import pick_device
 from ..errors import MissingData
 from .export import export
 from .loop import Hardware, Trainer
-from .presets import preset
+from .presets import preset, with_quantizer
 from .state import RunFolder
 from .validate import Validation
 
@@ -25,22 +25,25 @@ from .validate import Validation
 def run_training(
     sources: list[str], validation: list[str], out: Path, preset_name: str, minutes: float | None, *, alex: Path,
     vgg: Path | None = None, init: Path | None = None, resume: bool = False, device: str = "auto", precision: str = "auto",
-    compile_losses: bool = False, seed: int = 0,
+    compile_losses: bool = False, seed: int = 0, quantizer: str | None = None,
 ) -> Path | None:  # fmt: skip
     """Train a tokenizer in the folder `out` -> its `model.safetensors` (None in all processes but the first).
 
     Args:
         sources: tars, pictures or folders of them; what `validation` names is held out, else what is
             named val*, else every 50th file.
-        preset_name: ignored with `resume`: the run goes on as it was planned.
+        preset_name: it decides the family. Ignored with `resume`: the run goes on as it was planned.
         alex, vgg: LPIPS weight files; without `vgg` that loss is left out.
         init: model file to start from; the first stage, without pixels, is then left out.
+        quantizer: "vq", "fsq" or "lfq", for any family but t1d, instead of the preset's.
 
     Raises:
         MissingData: no pictures, nothing to validate on, no checkpoint to resume from, or no file `init`.
     """
     run = RunFolder(out)
     config = run.planned() if resume else preset(preset_name)
+    if quantizer and not resume:
+        config = with_quantizer(config, quantizer)
     config = config if minutes is None else replace(config, minutes=minutes)
     weights = None
     if init and not resume:

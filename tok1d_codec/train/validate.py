@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..data.crops import to_signed
 from ..nn.lpips import LPIPS
-from ..tokenizer.t1d import T1DTokenizer
 from .state import RunFolder
+from .trainee import Trainee
 
 CHUNK = 8  # pictures at once
 EXAMPLES = 6
@@ -24,46 +24,53 @@ class Validation:
     def __init__(self, crops: Tensor) -> None:
         self.crops = crops
 
-    def measure(self, model: T1DTokenizer, lpips: LPIPS, folder: Path, step: int) -> dict:
-        """-> {"levels", "bpp" (packed tokens only), "psnr" dB, "lpips_alex", "usage" of each codebook}."""
+    def measure(self, trainee: Trainee, lpips: LPIPS, folder: Path, step: int) -> dict:
+        """-> {"family", "levels" or "tokens", "bpp" (packed tokens only), "psnr" dB, "lpips_alex", "usage"}.
+
+        Bits, PSNR and LPIPS of each prefix of the tokens; usage of each codebook, as a share of it.
+        """
+        model, sizes = trainee.model, trainee.model.codebook_sizes
         device = next(model.parameters()).device
-        levels = sorted({1, 2, 3, 4, 6, 8, len(model.codebook_sizes)} & set(range(len(model.codebook_sizes) + 1)))
-        sums = {k: np.zeros(2) for k in levels}
-        used: list[list[Tensor]] = [[] for _ in model.codebook_sizes]
+        sums: dict[int, np.ndarray] = {}  # of each prefix: bits, PSNR, LPIPS
+        used: list[list[Tensor]] = [[] for _ in sizes]
         for number, part in enumerate(self.crops.split(CHUNK)):
             images = to_signed(part).to(device)
             indices = model.encode((images + 1) / 2)
             for seen, index in zip(used, indices):
                 seen.append(index.flatten())
-            for k in levels:
-                restored = model.decode(indices[:k], *images.shape[-2:]).mul(255).round().div(127.5).sub(1)
+            prefixes = trainee.prefixes(indices)
+            for k, tokens in prefixes.items():
+                restored = model.decode(tokens, *images.shape[-2:]).mul(255).round().div(127.5).sub(1)
+                bits = sum(np.log2(size) * (index >= 0).sum().item() for size, index in zip(sizes, tokens))
                 with torch.no_grad():
                     psnr = -10 * ((restored - images) / 2).square().mean((1, 2, 3)).log10()
-                    sums[k] += psnr.sum().item(), lpips(restored, images).sum().item()
+                    values = bits, psnr.sum().item(), lpips(restored, images).sum().item()
+                sums[k] = sums.get(k, 0) + np.array(values)
             if number == 0:
-                self._examples(model, images[:EXAMPLES], indices, levels, folder / f"examples-{step:07d}.png")
+                self._examples(trainee, images[:EXAMPLES], prefixes, folder / f"examples-{step:07d}.png")
         pixels = self.crops.shape[1] * self.crops.shape[2]
-        bits = np.cumsum([
-            np.log2(size) * torch.cat(u).numel() / len(self.crops) for size, u in zip(model.codebook_sizes, used)
-        ])  # fmt: skip
+        means = {k: values / len(self.crops) for k, values in sums.items()}
         return {
-            "levels": levels,
-            "bpp": [round(bits[k - 1] / pixels, 5) for k in levels],
-            "psnr": [round(sums[k][0] / len(self.crops), 3) for k in levels],
-            "lpips_alex": [round(sums[k][1] / len(self.crops), 4) for k in levels],
-            "usage": [round(_perplexity(torch.cat(u), n) / n, 3) for u, n in zip(used, model.codebook_sizes)],
+            "family": trainee.config.family,
+            trainee.unit: list(means),
+            "bpp": [round(bits / pixels, 5) for bits, _, _ in means.values()],
+            "psnr": [round(psnr, 3) for _, psnr, _ in means.values()],
+            "lpips_alex": [round(distance, 4) for _, _, distance in means.values()],
+            "usage": [round(_perplexity(torch.cat(u), n) / n, 3) for u, n in zip(used, sizes)],
         }
 
-    def _examples(self, model: T1DTokenizer, images: Tensor, indices: list[Tensor], levels: list[int], path: Path) -> None:
-        """A sheet: a row a picture, the original first, then every measured number of levels."""
+    def _examples(
+        self, trainee: Trainee, images: Tensor, prefixes: dict[int, list[Tensor]], path: Path
+    ) -> None:
+        """A sheet: a row a picture, the original first, then every prefix of the tokens."""
         columns = [(images + 1) / 2]
-        for k in levels:
-            columns.append(model.decode([i[: len(images)] for i in indices[:k]], *images.shape[-2:]))
+        for tokens in prefixes.values():
+            columns.append(trainee.model.decode([i[: len(images)] for i in tokens], *images.shape[-2:]))
         sheet = torch.cat([torch.cat(list(column), dim=1) for column in columns], dim=2)  # (3, rows, cols)
         Image.fromarray(sheet.mul(255).round().byte().permute(1, 2, 0).cpu().numpy()).save(path)
 
     def plot(self, run: RunFolder) -> None:
-        """The run's log -> progress.png: losses, and validation PSNR and LPIPS by level."""
+        """The run's log -> progress.png: losses, and validation PSNR and LPIPS of each prefix."""
         import matplotlib
 
         matplotlib.use("Agg")
@@ -77,9 +84,11 @@ class Validation:
             points = [(r["minutes"], r[name]) for r in steps if name in r]
             if points:
                 losses.semilogy(*zip(*points), label=name)
+        unit = next(unit for unit in ("levels", "tokens") if unit in checks[-1]["validation"])
         for axis, name in ((psnr, "psnr"), (lpips, "lpips_alex")):
-            for i, level in enumerate(checks[-1]["validation"]["levels"]):
-                axis.plot([r["minutes"] for r in checks], [r["validation"][name][i] for r in checks], label=f"{level} levels")  # fmt: skip
+            for i, count in enumerate(checks[-1]["validation"][unit]):
+                values = [r["validation"][name][i] for r in checks]
+                axis.plot([r["minutes"] for r in checks], values, label=f"{count} {unit}")
             axis.set_title(f"validation {name}")
         for axis in (losses, psnr, lpips):
             axis.set_xlabel("minutes")

@@ -1,0 +1,129 @@
+"""The families in training: `t1d` with its residual levels, and those of one row of tokens for a tile."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..tokenizer.allocation import allocate, urgency
+from ..tokenizer.codebooks import Quantizer
+from ..tokenizer.quantizer import ResidualVQ
+from ..tokenizer.t1d import LATENT_SCALE, T1DTokenizer
+from ..tokenizer.tiled import TiledTokenizer
+from .presets import TrainConfig
+from .trainee import Trainee
+
+
+class T1DTrainee(Trainee):
+    """Starts as a PCA coder with k-means codebooks; first learns coefficients; levels have random depth."""
+
+    model: T1DTokenizer
+    unit = "levels"
+
+    def __init__(self, config: TrainConfig, device: str) -> None:
+        super().__init__(config, device)
+        self.model.decoder.head.to(memory_format=torch.channels_last)
+
+    @property
+    def quantizer(self) -> ResidualVQ:
+        return self.model.quantizer
+
+    def first_stage(self, images: Tensor, autocast: torch.autocast) -> tuple[Tensor, dict[str, float]]:
+        target, quantized, depth, commitment = self._latents(images, False, autocast)
+        with autocast:
+            _, coefficients = self.model.decoder.features(quantized, depth)
+        # the basis is orthonormal: this is the squared error of the pixels, but for what the basis lacks
+        scale = target.shape[-1] / (LATENT_SCALE**2 * self.model.encoder.basis.shape[0])
+        squared = F.mse_loss(coefficients, target.float()) * scale
+        loss = self.config.squared_weight * squared + self.config.commitment_weight * commitment
+        return loss, {"mse": squared.item(), "commitment": commitment.item()}
+
+    def restore(self, images: Tensor, progress: float, autocast: torch.autocast) -> tuple[Tensor, Tensor]:
+        _, quantized, depth, commitment = self._latents(images, self.is_frozen(progress), autocast)
+        with autocast:
+            restored = self.model.decoder.pixels(*self.model.decoder.features(quantized, depth))
+        return restored, commitment
+
+    def prefixes(self, indices: list[Tensor]) -> dict[int, list[Tensor]]:
+        levels = len(indices)
+        return {k: indices[:k] for k in sorted({1, 2, 3, 4, 6, 8, levels} & set(range(levels + 1)))}
+
+    def _latents(
+        self, images: Tensor, frozen: bool, autocast: torch.autocast
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Images -> coefficients, quantized latents, how deep each patch is coded, commitment loss."""
+        with torch.set_grad_enabled(not frozen), autocast:
+            with torch.no_grad():
+                coefficients = self.model.encoder.coefficients(images)
+            z = self.model.encoder(coefficients)
+        sums, commitment, _ = self.model.quantizer(z, update=not frozen)
+        depth = self._depth(z.detach(), sums)
+        kept = sums.gather(0, (depth - 1)[None].expand(1, *z.shape))[0]
+        return coefficients, z + (kept - z).detach(), depth, commitment
+
+    def _depth(self, z: Tensor, sums: Tensor) -> Tensor:
+        """Latents (B, D, h, w), their quantized sums by level -> levels kept in each cell (B, 1, h, w)."""
+        b, _, h, w = z.shape
+        depth = torch.multinomial(torch.tensor(self.config.depth_odds), b, replacement=True) + 1
+        even = depth[:, None, None, None].expand(b, 1, h, w).to(z.device)
+        mean_depth, power = (depth - torch.rand(b)).clamp_min(1), torch.rand(b)
+        errors = (z - sums[:-1]).square().mean(2).transpose(0, 1)
+        adapted = allocate(urgency(errors, power.to(z.device)), mean_depth.to(z.device))
+        choice = (torch.rand(b) < self.config.even_depth).to(z.device)
+        return torch.where(choice[:, None, None, None], even, adapted)
+
+
+class TiledTrainee(Trainee):
+    """One quantizer; where prefixes of tokens decode, some pictures lose a random number of last tokens."""
+
+    model: TiledTokenizer
+    unit = "tokens"
+
+    @property
+    def quantizer(self) -> Quantizer:
+        return self.model.quantize
+
+    def first_stage(self, images: Tensor, autocast: torch.autocast) -> tuple[Tensor, dict[str, float]]:
+        # perceptual losses push a picture that is still grey in no useful direction, and hard
+        restored, commitment = self.restore(images, 0.0, autocast)
+        squared = F.mse_loss(restored, images)
+        loss = self.config.squared_weight * squared + self.config.commitment_weight * commitment
+        return loss, {"mse": squared.item(), "commitment": commitment.item()}
+
+    def restore(self, images: Tensor, progress: float, autocast: torch.autocast) -> tuple[Tensor, Tensor]:
+        frozen = self.is_frozen(progress)
+        with torch.set_grad_enabled(not frozen):
+            with autocast:
+                z = self.model.latents((images + 1) / 2)
+            codes, loss, index = self.quantizer(z)
+        if not frozen:
+            self.quantizer.revive(z.detach(), index)
+        with autocast:
+            restored = self.model.pixels(self._without_tails(codes))
+        return restored.float() * 2 - 1, loss
+
+    def _without_tails(self, codes: Tensor) -> Tensor:
+        """Codes (B, tokens, D) -> the same, a random number of last ones hidden in a share of the pictures."""
+        if self.model.absent_code is None:
+            return codes
+        b, tokens, _ = codes.shape
+        kept = torch.randint(1, tokens + 1, (b,))
+        kept = torch.where(torch.rand(b) < self.config.model.tail_drop, kept, tokens)
+        absent = torch.arange(tokens) >= kept[:, None]
+        return self.model.hide(codes, absent.to(codes.device))
+
+    def prefixes(self, indices: list[Tensor]) -> dict[int, list[Tensor]]:
+        (index,), tokens = indices, self.model.tokens
+        parts = 1 if self.model.absent_code is None else 4
+        place = torch.arange(tokens, device=index.device)
+        counts = sorted({-(-tokens * i // parts) for i in range(1, parts + 1)})
+        return {k: [index.masked_fill(place >= k, -1)] for k in counts}
+
+
+_TRAINEES = {"t1d": T1DTrainee, "titok": TiledTrainee, "patch-vq": TiledTrainee}
+
+
+def trainee(config: TrainConfig, device: str) -> Trainee:
+    """Settings -> the network that they describe, new, and how to train it."""
+    return _TRAINEES[config.family](config, device)
