@@ -15,7 +15,7 @@ from .errors import TargetTooSmall
 DEFAULT_QUALITY = 50
 EVALUATIONS = 10  # files written at most in search of a size
 # Quality 0 to 100 -> the urgency up to which tokens are kept, from the first to the second, geometrically.
-URGENCY_RANGE = (1.0, 0.01)
+URGENCY_RANGE = (0.35, 0.006)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,13 @@ import pytest
 
 from bench.codecs import PillowCodec, open_codec
 from bench.datasets import open_dataset
+from bench.metrics import Reference
+from bench.prior import measure
 from bench.records import load
 from bench.run import evaluate
+from tok1d_codec import codec
+from tok1d_codec.image.io import read_picture
+from tok1d_codec.models.store import load_model
 
 pytestmark = [pytest.mark.slow,
               pytest.mark.skipif(not os.environ.get("T1D_DATA_DIR"), reason="T1D_DATA_DIR names no folder")]
@@ -36,3 +41,25 @@ def test_the_bundled_model_gives_the_recorded_figures_again():
     for key, tolerance in (("bpp", 1e-9), ("psnr-rgb", 0.02), ("lpips-alex", 0.002), ("border-ratio", 0.02)):
         expected = [of_setting[:3] for of_setting in recorded.pictures[key]]
         assert np.allclose(curve.pictures[key], expected, atol=tolerance), key
+
+
+def test_more_quality_is_larger_and_looks_better():
+    model, files = load_model("t1d", "cpu"), open_dataset("kodak").first(8).files
+    sizes, distances = [], []
+    for quality in range(0, 101, 10):
+        figures = []
+        for file in files:
+            pixels = read_picture(file).pixels
+            data = codec.encode(pixels, model, quality=quality)
+            figures.append((len(data), Reference(pixels).lpips_alex(codec.decode(data, model))))
+        size, distance = np.mean(figures, axis=0)
+        sizes.append(size)
+        distances.append(distance)
+    assert all(a < b for a, b in zip(sizes, sizes[1:]))
+    assert all(a > b for a, b in zip(distances, distances[1:]))
+
+
+def test_the_prior_saves_what_was_asked_of_it():
+    figures = measure(count=8)["levels"]
+    assert figures["2"]["saved_percent"] >= 18 and figures["5"]["saved_percent"] >= 10
+    assert all(row["off_bytes"] <= 2 for row in figures.values())

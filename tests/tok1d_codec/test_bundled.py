@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from bitstream.coder import CountsModel, Group
 from bitstream.container import unpack
 from tok1d_codec import codec
 from tok1d_codec.models.cards import CARDS, card_by_id, card_by_name
@@ -18,6 +19,19 @@ from tok1d_codec.models.store import load_model, load_prior, weight_path
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(GOLDEN.glob("*.t1d"))
+
+
+class Watched:
+    """A prior whose counts are hashed as they are given, as little-endian 32-bit integers."""
+
+    def __init__(self, prior: CountsModel) -> None:
+        self.prior, self.codebook_sizes, self.groups = prior, prior.codebook_sizes, prior.groups
+        self.digest = hashlib.sha256()
+
+    def counts(self, known: list[np.ndarray], group: Group) -> np.ndarray:
+        counts = self.prior.counts(known, group)
+        self.digest.update(counts.astype("<i4").tobytes())
+        return counts
 
 
 def _facts(file: Path) -> dict:
@@ -40,6 +54,15 @@ def test_a_golden_file_decodes_to_the_picture_it_always_gave(file):
     pixels = codec.decode(file.read_bytes())
     means = pixels.reshape(4, pixels.shape[0] // 4, 4, pixels.shape[1] // 4, 3).mean((1, 3)).round(2)
     assert np.abs(means - _facts(file)["means_4x4"]).max() < 0.5
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
+def test_the_counts_behind_a_golden_file_are_the_ones_they_always_were(file):
+    container = unpack(file.read_bytes())
+    card = card_by_id(container.header.model_id)
+    watched = Watched(load_prior(card))
+    codec.read_tokens(container, card, watched)
+    assert watched.digest.hexdigest() == _facts(file)["counts_sha256"]
 
 
 def test_every_model_has_a_golden_file_and_real_weights():

@@ -54,6 +54,18 @@ CARDS: tuple[ModelCard, ...] = (
         licence="Apache-2.0",
         trained="2026-11, 7,073 photographs, two CPU cores",
     ),
+    ModelCard(
+        id=2,
+        name="t1d-2",
+        family="t1d",
+        file="t1d-2.safetensors",
+        sha256="e3cabab51f217eaca1064c1cddecdd3ac44163079648a7c6e8cd2da65597f0d6",
+        patch=32,
+        strides=(2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+        codebook_sizes=(1024, 512, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024),
+        licence="Apache-2.0",
+        trained="2026-11, 7,073 photographs, two CPU cores, from t1d-1",
+    ),
 )
 
 
