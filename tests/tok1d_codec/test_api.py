@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 
 import numpy as np
@@ -10,7 +11,6 @@ import torch
 from PIL import Image
 
 import tok1d_codec
-import tok1d_codec.pillow  # noqa: F401, registers the format
 from bitstream.container import unpack
 from tok1d_codec import api, codec
 from tok1d_codec.errors import BadPicture
@@ -23,6 +23,14 @@ def installed(tiny_model, monkeypatch):
     monkeypatch.setattr(cards, "CARDS", (tiny_model.card,))
     monkeypatch.setattr(api, "_load", lambda name, device: tiny_model)
     return tiny_model
+
+
+@pytest.fixture
+def plugin(monkeypatch):
+    """Pillow with the plugin, and without it again afterwards: other tests ask Pillow what is a picture."""
+    monkeypatch.setattr(Image, "ID", list(Image.ID))
+    monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
+    importlib.reload(importlib.import_module("tok1d_codec.pillow"))
 
 
 def kinds(photo: np.ndarray) -> dict:
@@ -74,7 +82,7 @@ def test_other_things_are_refused(installed, wrong):
         tok1d_codec.encode(wrong, installed)
 
 
-def test_pillow_writes_and_reads_t1d(installed, photo, tmp_path):
+def test_pillow_writes_and_reads_t1d(plugin, installed, photo, tmp_path):
     path = tmp_path / "photo.t1d"
     Image.fromarray(photo).save(path, size=60)
     assert path.read_bytes() == codec.encode(photo, installed, size=60)
@@ -86,7 +94,7 @@ def test_pillow_writes_and_reads_t1d(installed, photo, tmp_path):
     assert np.asarray(Image.open(buffer)).shape == photo.shape
 
 
-def test_pillow_refuses_what_is_no_t1d_file(installed, photo):
+def test_pillow_refuses_what_is_no_t1d_file(plugin, installed, photo):
     for data in (b"\xd1\xd2", b"\xd1\xd9" + bytes(30), b"\xd1\xd2\x00" + bytes(30)):
         with pytest.raises(OSError):
             Image.open(io.BytesIO(data))
