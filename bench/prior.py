@@ -1,4 +1,4 @@
-"""What the learned prior saves: `python -m bench.prior --data DIR` -> kodak/prior.json with the results.
+"""What the learned prior saves: `python -m bench.prior --data DIR` -> prior.json with the results.
 
 The same tokens, packed plainly and range-coded with the prior's counts, checks and all; every patch keeps
 the same number of levels.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -82,7 +81,7 @@ def _one(tokens: list[np.ndarray], prior, pixels: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, print, and write to kodak/prior.json in `bench.results_folder`."""
+    """Measure, print, and write to prior.json in `bench.results_folder`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="folder of the Kodak pictures")
     parser.add_argument("--count", type=int, help="only the first pictures")
@@ -91,7 +90,7 @@ def main() -> None:
     figures["partial_lpips_alex"] = measure_guesses(options.data, options.count)
     text = json.dumps(figures, indent=1)
     print(text)
-    path = Path(results_folder()) / "kodak" / "prior.json"
+    path = results_folder() / "prior.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text + "\n")
 
