@@ -116,13 +116,7 @@ class T1dCodec(Codec):
         self.settings = tuple(Setting(rate_bpp) for rate_bpp in RATES_BPP)
 
     def encode(self, pixels: np.ndarray, setting: Setting) -> bytes:
-        from tok1d_codec import codec
-        from tok1d_codec.errors import TargetTooSmall
-
-        try:
-            return codec.encode(pixels, self.model, bpp=setting.quality)
-        except TargetTooSmall as error:  # a tiny picture: its smallest file
-            return codec.encode(pixels, self.model, size=error.least_bytes)
+        return encode_at(pixels, self.model, setting.quality)
 
     def decode(self, data: bytes, width: int, height: int) -> np.ndarray:
         from tok1d_codec import codec
@@ -132,6 +126,17 @@ class T1dCodec(Codec):
     def meta(self) -> dict[str, Any]:
         device = next(self.model.tokenizer.parameters()).device
         return {"model": self.model.card.name, "model_sha256": self.model.card.sha256, "device": str(device)}
+
+
+def encode_at(pixels: np.ndarray, model: Model, rate_bpp: float) -> bytes:
+    """Picture, uint8 (H, W, 3) -> file of at most `rate_bpp`; of a tiny picture its smallest file."""
+    from tok1d_codec import codec
+    from tok1d_codec.errors import TargetTooSmall
+
+    try:
+        return codec.encode(pixels, model, bpp=rate_bpp)
+    except TargetTooSmall as error:
+        return codec.encode(pixels, model, size=error.least_bytes)
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import skimage.data
 
-from bench.codecs import SCALES, PillowCodec, Setting
+from bench.codecs import SCALES, PillowCodec, Setting, encode_at
 from bench.metrics import psnr_rgb
 from tok1d_codec.cli.contact_sheet import Cell, contact_sheet
-from tok1d_codec.codec import decode, encode
-from tok1d_codec.errors import TargetTooSmall
+from tok1d_codec.codec import decode
 from tok1d_codec.image.io import atomic_write, check_output, write_picture
 
 if TYPE_CHECKING:
@@ -48,10 +47,7 @@ class Pair:
 def pairs(pixels: np.ndarray, model: Model, device: str, rates_bpp: Sequence[float]) -> Iterator[Pair]:
     """Picture, uint8 (H, W, 3) -> a pair for each rate; where t1d has no file so small, its smallest one."""
     for rate_bpp in rates_bpp:
-        try:
-            data = encode(pixels, model, bpp=rate_bpp)
-        except TargetTooSmall as error:
-            data = encode(pixels, model, size=error.least_bytes)
+        data = encode_at(pixels, model, rate_bpp)
         yield Pair(rate_bpp, data, decode(data, model, device=device), best_webp(pixels, len(data)))
 
 

@@ -53,6 +53,21 @@ def list_sources(sources: list[str]) -> list[Path]:
     return files
 
 
+def split_sources(sources: list[str], validation: list[str]) -> tuple[list[Path], list[Path]]:
+    """What `--data` and `--validation` name -> files to train on, files held out.
+
+    Without `validation`, `hold_out` chooses. Raises: MissingData if one of the two has no files.
+    """
+    files, held_out = list_sources(sources), list_sources(validation)
+    if held_out:
+        files = [f for f in files if f not in set(held_out)]
+    else:
+        files, held_out = hold_out(files)
+    if not files or not held_out:
+        raise MissingData(f"{len(files)} files to train on and {len(held_out)} to validate on; give more")
+    return files, held_out
+
+
 def hold_out(files: list[Path]) -> tuple[list[Path], list[Path]]:
     """Files -> (to train on, held out): those named val* or in a folder named so, else every 50th."""
     held = [f for f in files if f.name.startswith("val") or f.parent.name.startswith("val")]

@@ -72,23 +72,26 @@ CARDS: tuple[ModelCard, ...] = (
 def card_by_name(name: str) -> ModelCard:
     """Name of a model, or of a family for its newest model -> card. Raises: UnknownModel."""
     newest = {card.family: card for card in CARDS}
-    return _find(name, newest | {card.name: card for card in (*CARDS, *_foreign())}, "model")
+    return _find(name, newest | {card.name: card for card in CARDS}, "name", "model")
 
 
 def card_by_id(model_id: int) -> ModelCard:
     """Raises: UnknownModel."""
-    return _find(model_id, {card.id: card for card in (*CARDS, *_foreign())}, "model id")
+    return _find(model_id, {card.id: card for card in CARDS}, "id", "model id")
 
 
 def _foreign() -> list[ModelCard]:
-    """Cards of the released models, imported or not."""
+    """Cards of the released models, imported or not; reads what the user's folder says of them."""
     from .imported import imported_card
     from .released import RELEASED
 
     return [imported_card(name) for name in RELEASED]
 
 
-def _find(key: int | str, cards: dict, what: str) -> ModelCard:
+def _find(key: int | str, bundled: dict, field: str, what: str) -> ModelCard:
+    if key in bundled:  # no file is read for these
+        return bundled[key]
+    cards = bundled | {getattr(card, field): card for card in _foreign()}
     if key not in cards:
         known = ", ".join(str(k) for k in cards)
         raise UnknownModel(f"unknown {what} {key} (known: {known}); update t1d")

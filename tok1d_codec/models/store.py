@@ -73,10 +73,11 @@ def load_model(name: str = "t1d", device: str = "auto") -> Model:
     import torch
 
     from ..device import pick_device
-    from .imported import load_imported
 
     card, chosen = card_by_name(name), pick_device(device)
     if card.family == "titok":
+        from .imported import load_imported
+
         return load_imported(card.name, device)
     if chosen.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # ten bits of mantissa would show in tokens and pixels

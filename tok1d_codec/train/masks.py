@@ -10,11 +10,10 @@ from torch import Tensor
 
 from ..prior.integer import PHASES
 from ..prior.network import PriorNetwork
-from ..tokenizer.allocation import allocate
+from ..tokenizer.allocation import allocate, urgency
 from .tokens import TokenSet
 
-SMALL = 1e-6  # as in `allocation.urgency`
-MAX_POWER = 0.5  # of the same; the encoder's own lies in the middle
+MAX_POWER = 0.5  # of `allocation.urgency`; the encoder's own lies in the middle
 
 
 @dataclass(frozen=True)
@@ -53,12 +52,10 @@ def random_depth(tokens: TokenSet, chosen: np.ndarray, even: float) -> Tensor:
     errors = torch.from_numpy(tokens.errors[chosen].astype(np.float32))  # (B, levels, H, W)
     b, levels, h, w = errors.shape
     shape = torch.from_numpy(tokens.shapes[chosen])
-    power = torch.rand(b)[:, None, None, None] * MAX_POWER
-    urgency = (errors[:, :-1] / (errors[:, :1] + SMALL) ** power).cummin(1).values
     here = inside(shape, 1, (h, w))
-    urgency = torch.where(here[:, None], urgency, -torch.inf)
+    needs = torch.where(here[:, None], urgency(errors[:, :-1], torch.rand(b) * MAX_POWER), -torch.inf)
     share = here.flatten(1).float().mean(1)  # `allocate` reckons with the whole canvas
-    depth = allocate(urgency, 1 + torch.rand(b) * (levels - 1) * share)[:, 0]
+    depth = allocate(needs, 1 + torch.rand(b) * (levels - 1) * share)[:, 0]
     return torch.where((torch.rand(b) < even)[:, None, None], levels, depth)
 
 

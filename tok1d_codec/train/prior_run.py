@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from ..data.shards import hold_out, list_sources, load_pictures
+from ..data.shards import load_pictures, split_sources
 from ..errors import MissingData
 from ..models.cards import card_by_name
 from ..models.store import _load_tokenizer, weight_path
@@ -83,13 +83,7 @@ def _tokens(
     """The training and validation tokens in a folder, made from the pictures where they are not there yet."""
     paths = [folder / TRAINING, folder / VALIDATION]
     if not all(path.exists() for path in paths):
-        files, held_out = list_sources(sources), list_sources(validation)
-        if held_out:
-            files = [f for f in files if f not in set(held_out)]
-        else:
-            files, held_out = hold_out(files)
-        if not files or not held_out:
-            raise MissingData(f"{len(files)} files to encode and {len(held_out)} to validate on; give --data")
+        files, held_out = split_sources(sources, validation)
         folder.mkdir(parents=True, exist_ok=True)
         side = min(8, MAX_CELLS) * tokenizer.config.patch
         for name, path, chosen in (("validation", paths[1], held_out), ("train", paths[0], files)):

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..data.crops import centre_crops
-from ..data.shards import hold_out, list_sources, load_pictures
+from ..data.shards import load_pictures, split_sources
 from ..device import pick_device
 from ..errors import MissingData
 from .export import export
@@ -48,14 +48,7 @@ def run_training(
     weights = None
     if init and not resume:
         weights, config = _read_weights(init), replace(config, coefficient_share=0.0)
-    files = list_sources(sources)
-    held_out = list_sources(validation)
-    if held_out:
-        files = [f for f in files if f not in set(held_out)]
-    else:
-        files, held_out = hold_out(files)
-    if not files or not held_out:
-        raise MissingData(f"{len(files)} files to train on and {len(held_out)} to validate on; give more")
+    files, held_out = split_sources(sources, validation)
     hardware = _hardware(device, precision, compile_losses)
     try:
         if hardware.rank > 0:
