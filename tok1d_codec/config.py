@@ -22,6 +22,7 @@ class TokenizerConfig:
     decoder_layers: int = 5
     radius: int = 3  # a token attends to tokens at most this far away, in patches
     code_dim: int = 160
+    detail_dims: int = 0  # of these: fixed linear detail, coded beside the learned latents
     codebook_sizes: tuple[int, ...] = (1024, 512) + (1024,) * 12
     strides: tuple[int, ...] = (2,) + (1,) * 13
     head_channels: tuple[int, ...] = (192, 128, 96, 48)  # at 2, 4, 8, 16 cells a patch side
@@ -32,6 +33,11 @@ class TokenizerConfig:
             raise ValueError(f"{len(self.codebook_sizes)} codebook sizes for {len(self.strides)} strides")
         if len(self.head_channels) != len(self.head_blocks):
             raise ValueError(f"{len(self.head_channels)} head channels for {len(self.head_blocks)} head blocks")
+        if not 0 <= self.detail_dims < self.code_dim <= self.components:
+            raise ValueError(
+                f"{self.detail_dims} dimensions of detail in codes of {self.code_dim}, {self.components} components; "
+                "each must be less than, or at most, the next"
+            )
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -65,6 +67,53 @@ def test_start_from_is_a_transform_coder(photo):
     restored = tokenizer.decode(tokenizer.encode((crops + 1) / 2), *crops.shape[-2:]) * 2 - 1
     grey = crops.mean((2, 3), keepdim=True).expand_as(crops)
     assert (restored - crops).square().mean() < 0.35 * (grey - crops).square().mean()
+
+
+def crops_of(photo) -> torch.Tensor:
+    crops = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 127.5 - 1
+    return torch.cat([crops[:, :, y : y + 64, x : x + 128] for y in range(0, 32, 4) for x in range(0, 32, 8)])
+
+
+@torch.no_grad()
+def test_detail_is_what_the_learned_latents_do_not_tell(photo):
+    torch.manual_seed(0)
+    crops = crops_of(photo)
+    tokenizer = T1DTokenizer(replace(preset("tiny").model, detail_dims=8))
+    tokenizer.start_from(crops)
+    z = tokenizer.latents((crops + 1) / 2)
+    learned, detail = (part - part.mean((0, 2, 3), keepdim=True) for part in z.split(8, dim=1))
+    together = torch.einsum("bihw,bjhw->ij", learned, detail) / learned.norm() / detail.norm()
+    assert together.abs().max() < 1e-3
+    # the coefficients start as the best linear guess, so detail makes them better
+    coefficients = tokenizer.encoder.coefficients(crops)
+    depth = torch.zeros(len(z), 1, *z.shape[-2:], dtype=torch.int64)
+    errors = []
+    for latents in (torch.cat([z[:, :8], torch.zeros_like(detail)], dim=1), z):
+        errors.append((tokenizer.decoder.features(latents, depth)[1] - coefficients).square().mean())
+    assert errors[1] < 0.7 * errors[0]
+
+
+@torch.no_grad()
+def test_a_model_without_detail_starts_one_with_it(photo):
+    torch.manual_seed(0)
+    crops = crops_of(photo)
+    small = replace(preset("tiny").model, code_dim=8)
+    old = T1DTokenizer(small)
+    old.start_from(crops)
+    for parameter in old.parameters():
+        parameter.add_(torch.randn_like(parameter) * 0.02)
+    new = T1DTokenizer(replace(small, code_dim=12, detail_dims=4))
+    new.start_from(crops, old.state_dict())
+    depth = torch.full((len(crops), 1, 2, 4), 3)
+    before, after = (
+        t.decoder.pixels(*t.decoder.features(t.latents((crops + 1) / 2), depth)) for t in (old, new)
+    )  # fmt: skip
+    assert (after - before).square().mean() < 0.05 * (before - crops).square().mean()
+
+
+def test_detail_must_leave_room_for_what_is_learned():
+    with pytest.raises(ValueError, match="detail"):
+        TokenizerConfig(code_dim=32, detail_dims=32)
 
 
 def test_config_survives_json_and_refuses_nonsense():

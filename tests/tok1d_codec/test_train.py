@@ -23,7 +23,7 @@ from tok1d_codec.errors import MissingData
 from tok1d_codec.models.cards import ModelCard
 from tok1d_codec.models.store import Model, _load_tokenizer
 from tok1d_codec.prior.static import StaticTables
-from tok1d_codec.train.losses import lattice_error, plain_error
+from tok1d_codec.train.losses import fine_excess, lattice_error, plain_error
 from tok1d_codec.train.loop import Hardware, Trainer
 from tok1d_codec.train.presets import preset
 from tok1d_codec.train.state import RunFolder
@@ -146,6 +146,16 @@ def test_the_plain_error_counts_what_nothing_hides():
     left[..., 8:40] += 0.1
     right[..., 80:112] += 0.1
     assert plain_error(left, image) > 20 * plain_error(right, image) > 0
+
+
+def test_invented_fine_detail_counts_and_lost_detail_does_not(photo):
+    image = torch.from_numpy(photo).permute(2, 0, 1)[None] / 127.5 - 1  # (1, 3, 96, 160)
+    smooth = torch.nn.functional.avg_pool2d(image, 5, 1, 2)
+    rows, cols = torch.arange(96)[:, None], torch.arange(160)
+    screen, stripes = 0.05 * ((rows + cols) % 2), 0.2 * (cols % 2)
+    assert fine_excess(smooth, image) < 0.3 * fine_excess(smooth + screen, image)
+    assert fine_excess(smooth, smooth) < 0.1 * fine_excess(smooth + stripes, smooth)
+    assert fine_excess(image + stripes, image) > fine_excess(image, image) > 0  # the checkerboard band is all unwanted
 
 
 def test_a_frozen_encoder_stands_still(trainer):

@@ -15,10 +15,12 @@ from ..nn.lpips import LPIPS
 from .presets import TrainConfig
 
 PLAIN = 1e-3  # squared difference of neighbouring pixels in [-1, 1] at which an area counts as half plain
+FINE = 1e-3  # amplitude in [-1, 1] below which fine detail counts as none
+VGG_SHARE = 4  # VGG, ten times as dear as AlexNet, sees every so manieth picture
 
 
 class PixelLosses(nn.Module):
-    """Squared error, fixed patterns, LPIPS of one or two networks and, later, a discriminator.
+    """Squared error, fixed patterns, invented fine detail, LPIPS of one or two networks and, later, a discriminator.
 
     The perceptual terms see a random window of the picture or the whole picture at half size: a quarter
     of the work, the same expectation, two scales.
@@ -52,12 +54,13 @@ class PixelLosses(nn.Module):
         plain = plain_error(restored, images)
         lattice = lattice_error(restored, images, self.config.model.patch)
         total = self.config.squared_weight * squared + self.config.plain_weight * plain
-        total = total + self.config.lattice_weight * lattice
-        parts = {"mse": squared.item(), "plain": plain.item(), "lattice": lattice.item()}
+        excess = fine_excess(restored, images)
+        total = total + self.config.lattice_weight * lattice + self.config.fine_weight * excess
+        parts = {"mse": squared.item(), "plain": plain.item(), "lattice": lattice.item(), "fine": excess.item()}
         seen, real = (x.contiguous(memory_format=torch.channels_last) for x in self._view(restored, images, rng))
         with autocast:
             for net, weight, name in zip(self.nets, self.weights, ("alex", "vgg")):
-                share = slice(None) if name == "alex" else slice(0, -(-len(seen) // 2))  # VGG is ten times dearer
+                share = slice(None) if name == "alex" else slice(0, -(-len(seen) // VGG_SHARE))
                 with torch.no_grad():
                     target = net.activations(real[share])
                 value = sum(
@@ -144,6 +147,24 @@ def lattice_error(restored: Tensor, images: Tensor, patch: int) -> Tensor:
             if period < patch:
                 value = value + (a - b).square().mean()
     return value
+
+
+def fine_excess(restored: Tensor, images: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) -> how much of the finest detail was invented, place by place.
+
+    Perceptual losses tolerate, and so invite, a screen of single pixels. Of the three finest Haar bands the
+    amplitudes within 16 x 16 pixels count: of rows and columns what the original has not, of the checkerboard,
+    which no rate here can carry, all.
+    """
+    amplitudes = [[F.avg_pool2d(b.square(), 16).add(FINE**2).sqrt() for b in _haar(x)] for x in (restored, images)]
+    (along, down, board), (true_along, true_down, _) = amplitudes
+    return F.relu(along - true_along).mean() + F.relu(down - true_down).mean() + (board - FINE).mean()
+
+
+def _haar(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, C, H, W) -> the finest details, not subsampled: along rows, along columns, and of both (checkerboard)."""
+    along, down = x.diff(dim=3) / 2, x.diff(dim=2) / 2
+    return along, down, along.diff(dim=2) / 2
 
 
 def _steps(x: Tensor, dim: int) -> Tensor:
