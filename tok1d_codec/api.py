@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def encode(
     image: Picture | Sequence[Picture], model: Model | str = "t1d", *, levels: int | None = None,
-    quality: float | None = None, bpp: float | None = None, size: int | None = None,
+    quality: float | None = None, bpp: float | None = None, size: int | None = None, effort: int = 0,
 ) -> bytes | list[bytes]:  # fmt: skip
     """Picture -> the bytes of a `.t1d` file; several pictures -> a list of them.
 
@@ -32,6 +32,7 @@ def encode(
             [0, 1]; or a list of these, or an array with one more axis in front.
         model: what `load_model` gave, or its name.
         levels, quality, bpp, size: at most one of them says how large the file may be; see `rate.Target`.
+        effort: 0 to 9, how long to search for tokens that look better at that size.
 
     Raises:
         BadPicture: not a picture of these kinds. LimitExceeded: a side or the area is too large.
@@ -42,7 +43,7 @@ def encode(
         >>> data = encode(Image.open("in.png"), bpp=0.02)
     """
     loaded = _loaded(model)
-    target = {"levels": levels, "quality": quality, "bpp": bpp, "size": size}
+    target = {"levels": levels, "quality": quality, "bpp": bpp, "size": size, "effort": effort}
     if _is_batch(image):
         return [codec.encode(to_pixels(one), loaded, **target) for one in image]
     return codec.encode(to_pixels(image), loaded, **target)

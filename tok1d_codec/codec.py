@@ -14,13 +14,16 @@ from bitstream.container import Container, frame, pack, part_bytes, unpack, veri
 from bitstream.errors import ChecksumMismatch, FormatError, LimitExceeded
 from bitstream.header import MAX_PIXELS, MAX_SIDE, Coding, Header, scaled
 
+from .effort import STEPS, check_effort, perceptual_loss
 from .errors import BadPicture, MissingData, WrongWeights
 from .models.cards import ModelCard, card_by_id
 from .models.store import load_model, load_prior
 from .prior.fill import fill
-from .rate import DEFAULT_QUALITY, Target, fit, keep_most_urgent, wanted
+from .rate import DEFAULT_QUALITY, Target, fit, keep_most_urgent, largest, wanted
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .models.store import Model
 
 GUESSES = ("none", "likely", "sample")
@@ -28,12 +31,13 @@ GUESSES = ("none", "likely", "sample")
 
 def encode(
     pixels: np.ndarray, model: Model, levels: int | None = None, *, quality: float | None = None,
-    bpp: float | None = None, size: int | None = None,
+    bpp: float | None = None, size: int | None = None, effort: int = 0,
 ) -> bytes:  # fmt: skip
     """Picture, uint8 (H, W, 3) RGB -> the bytes of a file.
 
     Args:
         levels, quality, bpp, size: at most one of them; see `Target`. The default is DEFAULT_QUALITY.
+        effort: 0 to 9, how long to search for better tokens; see `tok1d_codec.effort`.
 
     Raises:
         BadPicture: not a uint8 (H, W, 3) array. LimitExceeded: a side or the area is too large.
@@ -54,11 +58,45 @@ def encode(
 
     limit_bytes = target.most_bytes(height, width)
     if levels is not None:
-        return _write(tokens_at(0)[0][:levels], model, height, width, 0)
-    if limit_bytes is not None:
-        return fit(write, lambda scale: _count(tokens_at(scale)[1]), limit_bytes)
-    urgency = tokens_at(0)[1]
-    return write(0, 0 if urgency is None else wanted(DEFAULT_QUALITY if quality is None else quality, urgency))
+        data = _write(tokens_at(0)[0][:levels], model, height, width, 0)
+    elif limit_bytes is not None:
+        data = fit(write, lambda scale: _count(tokens_at(scale)[1]), limit_bytes)
+    else:
+        urgency = tokens_at(0)[1]
+        data = write(0, 0 if urgency is None else wanted(DEFAULT_QUALITY if quality is None else quality, urgency))
+    if not check_effort(effort):
+        return data
+    scale = unpack(data).header.scale
+    return _refined(data, _image(pixels, model, scale), tokens_at(scale)[1], model, effort, limit_bytes)
+
+
+def _refined(
+    data: bytes, image: Tensor, urgency: np.ndarray | None, model: Model, effort: int, limit_bytes: int | None
+) -> bytes:
+    """A file, what it codes (1, 3, h, w) in [0, 1] and the urgency of its tokens -> a better file, or the same."""
+    container = unpack(data)
+    header = container.header
+    first = _indices(read_tokens(container, model.card, model.prior).levels, image.device)
+    loss = perceptual_loss(image.device)
+    found = model.tokenizer.refine(image, first, loss, STEPS[effort])
+    tokens = [level[0].cpu().numpy() for level in found]
+
+    def write(tokens: list[np.ndarray]) -> bytes:
+        return _write(tokens, model, header.height, header.width, header.scale)
+
+    better = write(tokens)
+    if limit_bytes is None or len(better) <= limit_bytes or urgency is None:
+        return better
+    # unusual tokens cost more bits: the least urgent go, and it may be that nothing is won in the end
+    kept = sum(int((level >= 0).sum()) for level in tokens[1:])
+    least = write(keep_most_urgent(tokens, urgency, 0))
+    if len(least) > limit_bytes:
+        return data
+    better = largest(lambda count: write(keep_most_urgent(tokens, urgency, count)), kept, least, limit_bytes)
+    last = _indices(read_tokens(unpack(better), model.card, model.prior).levels, image.device)
+    size = image.shape[-2:]
+    before, after = (loss(model.tokenizer.decode(i, *size), image).item() for i in (first, last))
+    return better if after < before else data
 
 
 def tokenize(pixels: np.ndarray, model: Model) -> list[np.ndarray]:
@@ -92,6 +130,12 @@ def _checked_size(pixels: np.ndarray) -> tuple[int, int]:
 
 def _tokens(pixels: np.ndarray, model: Model, scale: int) -> tuple[list[np.ndarray], np.ndarray | None]:
     """Picture, made smaller by 2**scale -> all its tokens and their urgency, as `Tokenizer.rank` has them."""
+    tokens, urgency = model.tokenizer.rank(_image(pixels, model, scale))
+    return [t[0].cpu().numpy() for t in tokens], None if urgency is None else urgency[0].cpu().numpy()
+
+
+def _image(pixels: np.ndarray, model: Model, scale: int) -> Tensor:
+    """Picture -> the same, made smaller by 2**scale, (1, 3, h, w) in [0, 1] on the model's device."""
     import torch
     from PIL import Image
 
@@ -99,9 +143,14 @@ def _tokens(pixels: np.ndarray, model: Model, scale: int) -> tuple[list[np.ndarr
         size = scaled(pixels.shape[1], scale), scaled(pixels.shape[0], scale)
         pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
     device = next(model.tokenizer.parameters()).device
-    image = torch.from_numpy(np.array(pixels)).to(device).permute(2, 0, 1)[None].float().div_(255)
-    tokens, urgency = model.tokenizer.rank(image)
-    return [t[0].cpu().numpy() for t in tokens], None if urgency is None else urgency[0].cpu().numpy()
+    return torch.from_numpy(np.array(pixels)).to(device).permute(2, 0, 1)[None].float().div_(255)
+
+
+def _indices(levels: list[np.ndarray], device: object) -> list[Tensor]:
+    """Tokens as a file holds them -> as a tokenizer takes them, on `device`."""
+    import torch
+
+    return [torch.from_numpy(level.astype(np.int64))[None].to(device) for level in levels]
 
 
 def _count(urgency: np.ndarray | None) -> int:
@@ -171,7 +220,7 @@ def _decode(
     levels = decoded.levels
     if complete and decoded.complete < len(levels):
         levels = complete(levels, decoded.complete, model.prior)
-    indices = [torch.from_numpy(level.astype(np.int64))[None].to(target) for level in levels]
+    indices = _indices(levels, target)
     with torch.inference_mode():  # rounding in place: a large picture is not held twice as floats
         image = model.tokenizer.decode(indices, *header.coded_size)
         if header.scale:

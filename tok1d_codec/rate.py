@@ -85,12 +85,15 @@ def fit(write: Callable[[int, int], bytes], most: Callable[[int], int], limit_by
     for scale in range(MAX_SCALE + 1):
         least = write(scale, 0)
         if len(least) <= limit_bytes:
-            return _largest(lambda kept: write(scale, kept), most(scale), least, limit_bytes)
+            return largest(lambda kept: write(scale, kept), most(scale), least, limit_bytes)
     raise TargetTooSmall(limit_bytes, len(least))
 
 
-def _largest(write: Callable[[int], bytes], most: int, least: bytes, limit_bytes: int) -> bytes:
-    """Search for the most tokens that fit, where the straight line between what is known says."""
+def largest(write: Callable[[int], bytes], most: int, least: bytes, limit_bytes: int) -> bytes:
+    """The file of the most tokens that fit, at most `most`; `least` is the one of none, and fits.
+
+    The search goes where the straight line between what is known says.
+    """
     best, low, high = least, 0, most + 1  # `low` fits, `high` does not
     low_bytes, high_bytes = len(least), len(least) + 5 * most // 4  # ten bits a token, before any is measured
     for attempt in range(EVALUATIONS):

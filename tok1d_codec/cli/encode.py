@@ -33,6 +33,7 @@ class Bytes(click.ParamType):
 @click.option("--bpp", type=click.FloatRange(min=0, min_open=True), help="At most so many bits per pixel.")
 @click.option("--size", type=Bytes(), help="At most so many bytes: 600, 600B, 1.5kB.")
 @click.option("--levels", type=click.IntRange(min=1), help="The same number of levels for all of the picture.")
+@options.effort
 @options.model
 @options.device
 @options.threads
@@ -45,6 +46,7 @@ def encode(
     bpp: float | None,
     size: int | None,
     levels: int | None,
+    effort: int,
     model: str,
     device: str,
     threads: int | None,
@@ -78,7 +80,7 @@ def encode(
 
     loaded = load_model(model, device=device)
     ready = time.perf_counter()
-    data = encode_pixels(picture.pixels, loaded, levels, quality=quality, bpp=bpp, size=size)
+    data = encode_pixels(picture.pixels, loaded, levels, quality=quality, bpp=bpp, size=size, effort=effort)
     done = time.perf_counter()
     atomic_write(target, data, force)
 

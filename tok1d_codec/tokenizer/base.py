@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Tokenizer(nn.Module, ABC):
@@ -36,3 +39,16 @@ class Tokenizer(nn.Module, ABC):
 
         A family that ranks its tokens takes -1 for one that is absent.
         """
+
+    def refine(self, images: Tensor, indices: list[Tensor], loss: Loss, steps: int) -> list[Tensor]:
+        """Search for tokens that decode to less `loss` than `indices`; as many, at the same places.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            indices: what `encode` gave, -1 for absent.
+            loss: reconstructions and originals (B, 3, h, w) in [0, 1] -> (B,), with a gradient.
+            steps: how many times the decoder is run forward and back.
+
+        Returns: indices; those given, for a family that cannot do it.
+        """
+        return indices

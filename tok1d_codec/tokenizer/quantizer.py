@@ -32,12 +32,15 @@ class ResidualVQ(nn.Module):
     def codebook(self, level: int) -> Tensor:
         return getattr(self, f"codebook{level}")
 
-    def encode(self, z: Tensor, levels: int | None = None) -> tuple[list[Tensor], Tensor]:
+    def encode(
+        self, z: Tensor, levels: int | None = None, present: list[Tensor] | None = None
+    ) -> tuple[list[Tensor], Tensor]:
         """Latents -> indices, and what they leave over.
 
         Args:
             z: (B, D, h, w), float32.
             levels: how many; all, if None.
+            present: (B, h', w') bool for each of these levels; where False, there is no token: index -1.
 
         Returns:
             per level (B, h', w') int64 indices, h' = ceil(h / stride); mean squared error of the latents
@@ -45,7 +48,8 @@ class ResidualVQ(nn.Module):
         """
         indices, errors, rest = [], [], z.float()
         for level in range(len(self.strides) if levels is None else levels):
-            indices.append(self._nearest(level, self._pool(level, rest)))
+            index = self._nearest(level, self._pool(level, rest))
+            indices.append(index if present is None else index.masked_fill(~present[level], -1))
             rest = rest - self.look_up(level, indices[-1], z.shape[-2:])
             errors.append(rest.square().mean(1))
         return indices, torch.stack(errors, dim=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,11 +11,11 @@ from torch import Tensor, nn
 from ..config import TokenizerConfig
 from ..nn.blocks import ResidualBlock, TransformerBlock, Upsample, zero_init
 from .allocation import urgency
-from .base import Tokenizer
+from .base import Loss, Tokenizer
 from .quantizer import ResidualVQ
+from .refine import refine
+from .start import LATENT_SCALE, THUMB, start
 
-THUMB = 4  # the smooth base holds THUMB x THUMB colours a patch
-LATENT_SCALE = 1 / 8  # brings the PCA coefficients of pixels in [-1, 1] to the order of 1
 TILE = 32  # patches; the pixel head runs over squares of this side on large pictures
 HALO = 6  # patches around a tile; more than the pixel head can see
 POWER = 0.25  # of `urgency`, by LPIPS on validation pictures
@@ -22,11 +24,15 @@ STRIP = 64  # rows of patches that are embedded at once
 
 
 class Encoder(nn.Module):
-    """Patches -> latents: their PCA coefficients, corrected by a transformer."""
+    """Patches -> latents: their PCA coefficients, corrected by a transformer.
+
+    With `detail_dims`, the last so many dimensions are fixed: a linear map of what the learned ones before
+    them do not tell of the coefficients. No loss can shrink them, so that deep levels have detail to code.
+    """
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        self.patch, self.code_dim = config.patch, config.code_dim
+        self.patch, self.learned = config.patch, config.code_dim - config.detail_dims
         self.register_buffer("mean", torch.zeros(3 * config.patch**2))
         self.register_buffer("basis", torch.zeros(3 * config.patch**2, config.components))
         self.embed = nn.Linear(config.components, config.width)
@@ -34,28 +40,52 @@ class Encoder(nn.Module):
             TransformerBlock(config.width, config.heads, config.radius) for _ in range(config.encoder_layers)
         )
         self.norm = nn.LayerNorm(config.width)
-        self.out = nn.Linear(config.width, config.code_dim)
+        self.out = nn.Linear(config.width, self.learned)
         zero_init(self.out)
+        self.skip = None
+        if config.detail_dims:
+            self.skip = nn.Linear(config.components, self.learned, bias=False)
+            self.register_buffer("detail", torch.zeros(config.components, config.detail_dims))
+            self.register_buffer("told", torch.zeros(self.learned, config.detail_dims))  # by the learned ones
 
     def coefficients(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1], sides multiples of the patch -> (B, h, w, components)."""
         patches = F.pixel_unshuffle(images, self.patch).permute(0, 2, 3, 1)  # (B, h, w, 3 * patch^2)
         return (patches - self.mean) @ self.basis * LATENT_SCALE
 
-    def forward(self, coefficients: Tensor) -> Tensor:
-        """(B, h, w, components) -> latents (B, code_dim, h, w), float32."""
+    def picture(self, coefficients: Tensor) -> Tensor:
+        """The inverse of `coefficients`, but for what the basis lacks: (B, h, w, components) -> (B, 3, H, W)."""
+        patches = coefficients @ self.basis.t() / LATENT_SCALE + self.mean
+        return F.pixel_shuffle(patches.permute(0, 3, 1, 2), self.patch)
+
+    def features(self, coefficients: Tensor) -> Tensor:
+        """(B, h, w, components) -> tokens (B, h, w, C)."""
         x = self.embed(coefficients)
         for block in self.blocks:
             x = block(x)
-        z = coefficients[..., : self.code_dim].float() + self.out(self.norm(x)).float()
-        return z.permute(0, 3, 1, 2)
+        return self.norm(x)
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        """(B, h, w, components) -> latents (B, code_dim, h, w), float32."""
+        z = self.out(self.features(coefficients)).float()
+        if self.skip is None:
+            return (coefficients[..., : self.learned].float() + z).permute(0, 3, 1, 2)
+        z = self.skip(coefficients).float() + z
+        with torch.autocast(z.device.type, enabled=False):
+            fixed = coefficients.float() @ self.detail - z.detach() @ self.told
+        return torch.cat([z, fixed], dim=-1).permute(0, 3, 1, 2)
 
 
 class Decoder(nn.Module):
-    """Quantized latents -> features of each patch and its PCA coefficients -> pixels."""
+    """Quantized latents -> features of each patch and its PCA coefficients -> pixels.
 
-    def __init__(self, config: TokenizerConfig) -> None:
+    With `detail_dims`, the picture that the coefficients describe is shown to the last stage of the head;
+    `picture` makes it of them.
+    """
+
+    def __init__(self, config: TokenizerConfig, picture: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
+        self.picture = picture
         self.patch, self.levels = config.patch, len(config.strides)
         self.embed = nn.Linear(config.code_dim, config.width)
         self.depth = nn.Embedding(self.levels + 1, config.width)
@@ -65,6 +95,7 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.coefficient_head = nn.Linear(config.width, config.components)
         zero_init(self.coefficient_head)
+        self.skip = nn.Linear(config.code_dim, config.components) if config.detail_dims else None
         nn.init.zeros_(self.depth.weight)
         # coefficients -> the mean colours of THUMB x THUMB areas of the patch; set from the PCA basis
         self.thumb = nn.Linear(config.components, 3 * THUMB**2)
@@ -78,8 +109,9 @@ class Decoder(nn.Module):
             x = block(x)
         x = self.norm(x)
         coefficients = self.coefficient_head(x).float()
-        coefficients = coefficients + F.pad(z.float(), (0, coefficients.shape[-1] - z.shape[-1]))
-        return x, coefficients
+        if self.skip is None:
+            return x, coefficients + F.pad(z.float(), (0, coefficients.shape[-1] - z.shape[-1]))
+        return x, coefficients + self.skip(z).float()
 
     def pixels(self, x: Tensor, coefficients: Tensor) -> Tensor:
         """Tokens and coefficients -> (B, 3, H, W), about [-1, 1], in one piece."""
@@ -87,7 +119,8 @@ class Decoder(nn.Module):
         base = F.interpolate(
             thumb.float(), scale_factor=self.patch // THUMB, mode="bilinear", align_corners=False
         )
-        return base + self.head(x.permute(0, 3, 1, 2)).float()
+        shown = None if self.skip is None else self.picture(coefficients) - base
+        return base + self.head(x.permute(0, 3, 1, 2), shown).float()
 
     def pixels_tiled(self, x: Tensor, coefficients: Tensor, tile: int = TILE) -> Tensor:
         """The same picture from tiles that overlap by more than the head sees: bounded memory, no seam."""
@@ -107,7 +140,10 @@ class Decoder(nn.Module):
 
 
 class PixelHead(nn.Module):
-    """Tokens (B, C, h, w) -> detail (B, 3, patch * h, patch * w): convolutions between doublings."""
+    """Tokens (B, C, h, w) -> detail (B, 3, patch * h, patch * w): convolutions between doublings.
+
+    The last stage may be shown a rough picture (B, 3, patch * h, patch * w) of the detail.
+    """
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
@@ -116,12 +152,20 @@ class PixelHead(nn.Module):
             stages += [Upsample(channels, wide), *(ResidualBlock(wide) for _ in range(blocks))]
             channels = wide
         self.stages = nn.Sequential(*stages)
+        self.last = len(stages) - config.head_blocks[-1]  # where the blocks of the last stage begin
         self.scale = config.patch // 2 ** len(config.head_channels)  # what the last shuffle still owes
+        self.look = None
+        if config.detail_dims:
+            self.look = nn.Conv2d(3 * self.scale**2, channels, 1)
+            zero_init(self.look)
         self.out = nn.Conv2d(channels, 3 * self.scale**2, 3, padding=1)
         zero_init(self.out)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stages(x.contiguous(memory_format=torch.channels_last))
+    def forward(self, x: Tensor, shown: Tensor | None = None) -> Tensor:
+        x = self.stages[: self.last](x.contiguous(memory_format=torch.channels_last))
+        if self.look is not None:
+            x = x + self.look(F.pixel_unshuffle(shown, self.scale))
+        x = self.stages[self.last :](x)
         return F.pixel_shuffle(self.out(F.silu(x)), self.scale)
 
 
@@ -141,26 +185,34 @@ class T1DTokenizer(Tokenizer):
         self.codebook_sizes = config.codebook_sizes
         self.encoder = Encoder(config)
         self.quantizer = ResidualVQ(config.code_dim, config.codebook_sizes, config.strides)
-        self.decoder = Decoder(config)
+        self.decoder = Decoder(config, self.encoder.picture)
+
+    def start_from(self, images: Tensor, weights: dict[str, Tensor] | None = None) -> None:
+        """See `start.start`: a PCA coder with k-means codebooks, or what a trained model knows, as first weights."""
+        start(self, images, weights)
 
     @torch.inference_mode()
     def encode(self, images: Tensor, levels: int | None = None) -> list[Tensor]:
         """(B, 3, H, W) in [0, 1], any size -> indices of the first levels, [(B, rows, cols) int64, ...]."""
-        return self.quantizer.encode(self._latents(images), levels)[0]
+        return self.quantizer.encode(self.latents(images), levels)[0]
 
     @torch.inference_mode()
     def rank(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """As `encode`, all levels, and the urgency (B, levels - 1, h, w) of each token after the first level."""
-        indices, errors = self.quantizer.encode(self._latents(images))
+        indices, errors = self.quantizer.encode(self.latents(images))
         ranks = urgency(errors[:, :-1], images.new_full((len(images),), POWER))
         ranks[:, :1] += SECOND_FIRST
         return indices, ranks
 
-    def _latents(self, images: Tensor) -> Tensor:
+    def latents(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> (B, code_dim, h, w), before they are quantized."""
         images = pad_to_patches(images, self.config.patch)
         strips = images.split(STRIP * self.config.patch, dim=2)
         coefficients = torch.cat([self.encoder.coefficients(s * 2 - 1) for s in strips], dim=1)
         return self.encoder(coefficients)
+
+    def refine(self, images: Tensor, indices: list[Tensor], loss: Loss, steps: int) -> list[Tensor]:
+        return refine(self, pad_to_patches(images, self.config.patch), indices, loss, steps)
 
     @torch.inference_mode()
     def decode(self, indices: list[Tensor], height: int, width: int) -> Tensor:
@@ -171,39 +223,6 @@ class T1DTokenizer(Tokenizer):
         present = [self.quantizer.spread(i, (x >= 0).float()[:, None], grid) for i, x in enumerate(indices)]
         out = self.decoder.pixels_tiled(*self.decoder.features(z, sum(present).long()))
         return out[:, :, :height, :width].add_(1).mul_(0.5).clamp_(0, 1)
-
-    @torch.no_grad()
-    def start_from(self, images: Tensor, weights: dict[str, Tensor] | None = None) -> None:
-        """Set the network before training, from a sample `images` (B, 3, H, W) in [-1, 1].
-
-        Without `weights` it becomes a PCA transform coder: the encoder's latents are the first principal
-        components of the patches, the decoder's base the smooth picture that they give; everything else
-        adds nothing yet. With the `weights` of a trained model, whatever they hold is copied on top, also
-        into larger tensors, whose other entries stay as they are. Codebooks always start from k-means.
-        """
-        p, k = self.config.patch, self.config.components
-        patches = F.pixel_unshuffle(images, p).permute(0, 2, 3, 1).reshape(-1, 3 * p * p)
-        mean = patches.mean(0)
-        centred = patches - mean
-        _, vectors = torch.linalg.eigh(centred.t() @ centred)  # ascending eigenvalues
-        self.encoder.mean.copy_(mean)
-        self.encoder.basis.copy_(vectors.flip(1)[:, :k])
-        self._start_base()
-        if weights:
-            self.decoder.embed.weight.zero_()  # what is new adds nothing yet
-            for name, tensor in self.state_dict().items():
-                if name in weights and not name.startswith("quantizer."):
-                    shared = tuple(slice(0, min(a, b)) for a, b in zip(tensor.shape, weights[name].shape))
-                    tensor[shared] = weights[name][shared].to(tensor)
-        self.quantizer.start_from(self.encoder(self.encoder.coefficients(images)))
-
-    def _start_base(self) -> None:
-        """The linear map from coefficients to the mean colours of the areas of a patch."""
-        p, k = self.config.patch, self.config.components
-        areas = self.encoder.basis.t().reshape(k, 3, THUMB, p // THUMB, THUMB, p // THUMB).mean((3, 5)).reshape(k, -1)
-        self.decoder.thumb.weight.copy_(areas.t() / LATENT_SCALE)
-        mean = self.encoder.mean.reshape(3, THUMB, p // THUMB, THUMB, p // THUMB).mean((2, 4))
-        self.decoder.thumb.bias.copy_(mean.flatten())
 
 
 def pad_to_patches(images: Tensor, patch: int) -> Tensor:

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tok1d_codec import codec
+from tok1d_codec.effort import STEPS, check_effort, perceptual_loss
+from tok1d_codec.rate import keep_most_urgent
+from tok1d_codec.tokenizer import refine
+
+
+def squared(restored: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
+    return (restored - original).square().mean((1, 2, 3))
+
+
+def as_image(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+
+
+def sparse(tokenizer, image: torch.Tensor, kept: int) -> list[torch.Tensor]:
+    """Tokens of an image of which only the most urgent are there."""
+    tokens, urgency = tokenizer.rank(image)
+    chosen = keep_most_urgent([t[0].numpy() for t in tokens], urgency[0].numpy(), kept)
+    return [torch.from_numpy(t)[None] for t in chosen]
+
+
+def test_refined_tokens_decode_to_less_loss_and_lie_where_they_lay(tiny_model, photo):
+    tokenizer, image = tiny_model.tokenizer, as_image(photo)
+    first = sparse(tokenizer, image, 20)
+    found = tokenizer.refine(image, first, squared, 8)
+    assert all(torch.equal(a < 0, b < 0) for a, b in zip(first, found, strict=True))
+    assert all(int(f.max()) < n for f, n in zip(found, tokenizer.codebook_sizes))
+    before, after = (squared(tokenizer.decode(t, *image.shape[-2:]), image).item() for t in (first, found))
+    assert after < 0.97 * before
+
+
+def test_a_search_without_steps_or_without_success_changes_nothing(tiny_model, photo):
+    tokenizer, image = tiny_model.tokenizer, as_image(photo)
+    first = tokenizer.encode(image)
+    assert all(torch.equal(a, b) for a, b in zip(first, tokenizer.refine(image, first, squared, 0)))
+    calls = []
+
+    def rising(restored: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return squared(restored, original) + len(calls)
+
+    assert all(torch.equal(a, b) for a, b in zip(first, tokenizer.refine(image, first, rising, 3)))
+    assert len(calls) == 4
+
+
+def test_squares_of_a_large_picture_are_each_refined(tiny_model, photo, monkeypatch):
+    monkeypatch.setattr(refine, "REGION", 2)
+    monkeypatch.setattr(refine, "CONTEXT", 2)
+    image = as_image(np.tile(photo, (3, 2, 1))[:250])  # 8 x 10 patches
+    tokenizer = tiny_model.tokenizer
+    first = sparse(tokenizer, image, 100)
+    found = tokenizer.refine(image, first, squared, 4)
+    changed = sum((a != b).float() for a, b in zip(first[1:], found[1:]))[0]
+    assert all(changed[y : y + 4, x : x + 5].any() for y in (0, 4) for x in (0, 5))
+    before, after = (squared(tokenizer.decode(t, *image.shape[-2:]), image).item() for t in (first, found))
+    assert after < before
+
+
+@pytest.mark.parametrize("rows, cols", [(1, 1), (24, 24), (25, 3), (40, 33)])
+def test_squares_cover_the_grid_once(rows, cols):
+    seen = np.zeros((rows, cols), int)
+    for (top, bottom, left, right), (up, down, west, east) in refine._regions(rows, cols):
+        seen[top:bottom, left:right] += 1
+        assert 0 <= up <= top and bottom <= down <= rows and 0 <= west <= left and right <= east <= cols
+        assert up % 2 == west % 2 == 0  # the first level has a token for 2 x 2 patches
+        assert max(down - up, east - west) <= refine.REGION + 2 * refine.CONTEXT
+    assert (seen == 1).all()
+
+
+@pytest.mark.parametrize("target", [{"levels": 3}, {"quality": 60}, {"size": 40}, {"size": 30}])
+@pytest.mark.parametrize("size", [(5, 7), (96, 160)])
+def test_effort_never_makes_a_file_worse(tiny_model, photo, target, size):
+    pixels = photo[: size[0], : size[1]]
+    plain = codec.encode(pixels, tiny_model, **target)
+    better = codec.encode(pixels, tiny_model, **target, effort=4)
+    assert "size" not in target or len(better) <= target["size"]
+    loss = perceptual_loss(torch.device("cpu"))
+    if not codec.unpack(plain).header.scale:
+        losses = [loss(as_image(codec.decode(data, tiny_model)), as_image(pixels)).item() for data in (plain, better)]
+        assert losses[1] <= losses[0] + 1e-3  # rounding of pixels
+    assert codec.decode(better, tiny_model).shape == pixels.shape
+
+
+def test_effort_is_zero_to_nine(tiny_model, photo):
+    assert len(STEPS) == 10 and list(STEPS) == sorted(STEPS) and check_effort(9) == 9
+    with pytest.raises(ValueError, match="0 to 9"):
+        codec.encode(photo, tiny_model, effort=10)

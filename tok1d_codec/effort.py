@@ -1,0 +1,40 @@
+"""How long the encoder searches for tokens that look better, and what it takes for looking better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+STEPS = (0, 1, 2, 3, 4, 6, 9, 13, 20, 32)  # effort 0 to 9 -> passes through the decoder, forward and back
+LEAST_SIDE = 32  # pixels; AlexNet sees nothing in less
+SQUARED_WEIGHT = 8.0  # of squared error beside LPIPS, in [-1, 1]
+
+
+def check_effort(effort: int) -> int:
+    """-> the same. Raises: ValueError if it is not one of 0 to 9."""
+    if effort not in range(len(STEPS)):
+        raise ValueError(f"effort is {effort}, must be 0 to {len(STEPS) - 1}")
+    return effort
+
+
+@cache
+def perceptual_loss(device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+    """-> a function of two batches of pictures (B, 3, H, W) in [0, 1]: (B,), 0 if equal."""
+    from torch.nn.functional import pad
+
+    from .nn.lpips import ALEX_WEIGHTS, LPIPS
+
+    net = LPIPS("alex", weights=ALEX_WEIGHTS).to(device)
+
+    def loss(restored: Tensor, original: Tensor) -> Tensor:
+        short = [max(0, LEAST_SIDE - side) for side in original.shape[-2:]]
+        restored, original = (pad(x * 2 - 1, (0, short[1], 0, short[0]), mode="replicate") for x in (restored, original))
+        squared = (restored - original).square().mean((1, 2, 3))
+        return SQUARED_WEIGHT * squared + net(restored, original)
+
+    return loss

@@ -1,0 +1,106 @@
+"""The encoder as optimiser: tokens of one picture that the real decoder turns into a better picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .base import Loss
+
+if TYPE_CHECKING:
+    from .t1d import T1DTokenizer
+
+RATE = 0.1  # of Adam, falling to 0; latents are of the order of 1
+BETAS = (0.8, 0.95)
+REGION = 16  # patches; larger pictures are refined square by square
+CONTEXT = 4  # patches around a square that are decoded with it, as they are
+
+
+def refine(tokenizer: T1DTokenizer, images: Tensor, indices: list[Tensor], loss: Loss, steps: int) -> list[Tensor]:
+    """`Tokenizer.refine` for residual levels: gradient steps on the latents, quantized anew after each.
+
+    The gradient at the quantized latents moves the latents themselves (straight-through). Of all tokens
+    seen on the way those of least loss are kept, the first ones included. Sides of the images are
+    multiples of the patch.
+
+    Source: Yang et al., "Improving Inference for Neural Image Compression", arXiv:2006.04240, for the idea.
+    Differs: no annealing; indices are found again by nearest codes; the rate stays the number of tokens.
+    """
+    p = tokenizer.config.patch
+    indices = [index.clone() for index in indices]
+    with torch.no_grad():
+        z = tokenizer.latents(images)
+    for inner, outer in _regions(*z.shape[-2:]):
+        top, bottom, left, right = (side * p for side in outer)
+        _descend(_Region(tokenizer, z, indices, inner, outer), images[..., top:bottom, left:right], loss, steps)
+    return indices
+
+
+class _Region:
+    """Latents of a square that may move, with their surroundings, which stay."""
+
+    def __init__(
+        self, tokenizer: T1DTokenizer, z: Tensor, indices: list[Tensor], inner: tuple[int, ...], outer: tuple[int, ...]
+    ) -> None:
+        self.decoder, self.quantizer = tokenizer.decoder, tokenizer.quantizer
+        top, bottom, left, right = outer
+        self.inside = slice(inner[0] - top, inner[1] - top), slice(inner[2] - left, inner[3] - left)
+        self.z = z[..., inner[0] : inner[1], inner[2] : inner[3]].clone()
+        self.tokens = self._cut(indices, inner)  # views: what is found here is written where it belongs
+        self.present = [token >= 0 for token in self.tokens]
+        around = self._cut(indices, outer)
+        grid = bottom - top, right - left
+        self.codes = self.quantizer.decode(around, grid)
+        there = (self.quantizer.spread(i, (t >= 0).float()[:, None], grid) for i, t in enumerate(around))
+        self.depth = sum(there).long()
+
+    def _cut(self, indices: list[Tensor], square: tuple[int, ...]) -> list[Tensor]:
+        top, bottom, left, right = square
+        strides = self.quantizer.strides
+        return [i[:, top // s : -(-bottom // s), left // s : -(-right // s)] for i, s in zip(indices, strides)]
+
+    def pixels(self, codes: Tensor) -> Tensor:
+        """Quantized latents of the square -> pixels of it and its surroundings, in [0, 1] or a little beyond."""
+        everything = self.codes.clone()
+        everything[(..., *self.inside)] = codes
+        return (self.decoder.pixels(*self.decoder.features(everything, self.depth)) + 1) / 2
+
+    def quantize(self) -> list[Tensor]:
+        return self.quantizer.encode(self.z, len(self.tokens), self.present)[0]
+
+
+def _descend(region: _Region, target: Tensor, loss: Loss, steps: int) -> None:
+    """Move the latents of a region for `steps` steps; the best tokens seen end up in `region.tokens`."""
+    optimizer = torch.optim.Adam([region.z.requires_grad_()], lr=RATE, betas=BETAS)
+    tokens = [token.clone() for token in region.tokens]
+    least = torch.full((len(target),), torch.inf, device=target.device)
+    for step in range(steps + 1):
+        codes = region.quantizer.decode(tokens, region.z.shape[-2:]).requires_grad_()
+        values = loss(region.pixels(codes), target)
+        better = values.detach() < least
+        least = torch.where(better, values.detach(), least)
+        for kept, token in zip(region.tokens, tokens):
+            kept[better] = token[better]
+        if step == steps:
+            break
+        (region.z.grad,) = torch.autograd.grad(values.sum(), codes)
+        optimizer.param_groups[0]["lr"] = RATE * (1 - step / steps)
+        optimizer.step()
+        with torch.no_grad():
+            tokens = region.quantize()
+
+
+def _regions(rows: int, cols: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Grid of patches -> (top, bottom, left, right) of each square, and of it with its surroundings."""
+    largest = REGION + 2 * CONTEXT
+    if rows <= largest and cols <= largest:
+        yield (0, rows, 0, cols), (0, rows, 0, cols)
+        return
+    for top in range(0, rows, REGION):
+        for left in range(0, cols, REGION):
+            bottom, right = min(top + REGION, rows), min(left + REGION, cols)
+            outer = max(top - CONTEXT, 0), min(bottom + CONTEXT, rows), max(left - CONTEXT, 0), min(right + CONTEXT, cols)
+            yield (top, bottom, left, right), outer
