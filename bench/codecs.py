@@ -106,17 +106,16 @@ class PillowCodec(Codec):
 
 
 class T1dCodec(Codec):
-    """The codec of this package with one loaded model, at RATES_BPP."""
+    """The codec of this package with one loaded model; "t1d", or "t1d-effortN" with an effort."""
 
-    name = "t1d"
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self.description = f"t1d, model {model.card.name}, files of at most so many bits per pixel"
-        self.settings = tuple(Setting(rate_bpp) for rate_bpp in RATES_BPP)
+    def __init__(self, model: Model, rates_bpp: Sequence[float] = RATES_BPP, effort: int = 0) -> None:
+        self.model, self.effort = model, effort
+        self.name = f"t1d-effort{effort}" if effort else "t1d"
+        self.description = f"t1d, model {model.card.name}, effort {effort}, files of at most so many bits per pixel"
+        self.settings = tuple(Setting(rate_bpp) for rate_bpp in rates_bpp)
 
     def encode(self, pixels: np.ndarray, setting: Setting) -> bytes:
-        return encode_at(pixels, self.model, setting.quality)
+        return encode_at(pixels, self.model, setting.quality, self.effort)
 
     def decode(self, data: bytes, width: int, height: int) -> np.ndarray:
         from tok1d_codec import codec
@@ -125,18 +124,19 @@ class T1dCodec(Codec):
 
     def meta(self) -> dict[str, Any]:
         device = next(self.model.tokenizer.parameters()).device
-        return {"model": self.model.card.name, "model_sha256": self.model.card.sha256, "device": str(device)}
+        card = self.model.card
+        return {"model": card.name, "model_sha256": card.sha256, "device": str(device), "effort": self.effort}
 
 
-def encode_at(pixels: np.ndarray, model: Model, rate_bpp: float) -> bytes:
+def encode_at(pixels: np.ndarray, model: Model, rate_bpp: float, effort: int = 0) -> bytes:
     """Picture, uint8 (H, W, 3) -> file of at most `rate_bpp`; of a tiny picture its smallest file."""
     from tok1d_codec import codec
     from tok1d_codec.errors import TargetTooSmall
 
     try:
-        return codec.encode(pixels, model, bpp=rate_bpp)
+        return codec.encode(pixels, model, bpp=rate_bpp, effort=effort)
     except TargetTooSmall as error:
-        return codec.encode(pixels, model, size=error.least_bytes)
+        return codec.encode(pixels, model, size=error.least_bytes, effort=effort)
 
 
 @dataclass(frozen=True)
@@ -158,10 +158,12 @@ _FORMATS = {
 _QUALITIES = {"jpeg": (1, 5, 10, 20), "webp": (0, 5, 20, 50), "avif": (1, 10, 20, 35)}
 
 
-def open_codec(name: str, model_name: str = "t1d", device: str = "auto") -> Codec:
-    """Name, one of `bench.CODECS` -> codec; model_name and device are t1d's, as `load_model` takes them."""
+def open_codec(
+    name: str, model_name: str = "t1d", device: str = "auto", rates_bpp: Sequence[float] = RATES_BPP, effort: int = 0
+) -> Codec:
+    """Name, one of `bench.CODECS` -> codec; the rest is t1d's: model and device as `load_model` takes them."""
     if name == "t1d":
         from tok1d_codec.models.store import load_model
 
-        return T1dCodec(load_model(model_name, device))
+        return T1dCodec(load_model(model_name, device), rates_bpp, effort)
     return PillowCodec(name, _QUALITIES[name])

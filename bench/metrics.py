@@ -20,7 +20,7 @@ PEAK = 255.0
 WINDOW, SIGMA = 11, 1.5
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # finest scale first
 LPIPS_MIN_SIDE = 32  # AlexNet's pooling leaves nothing of smaller pictures
-METRICS = ("psnr-rgb", "ms-ssim-rgb", "lpips-alex", "border-ratio")
+METRICS = ("psnr-rgb", "ms-ssim-rgb", "lpips-alex", "border-ratio", "colour-error")
 
 
 class Reference:
@@ -36,7 +36,8 @@ class Reference:
     def compare(self, reconstruction: np.ndarray) -> dict[str, float]:
         """Reconstruction, uint8 (H, W, 3) -> {metric: value} for each of METRICS."""
         values = (psnr_rgb(self.pixels, reconstruction), ms_ssim_rgb(self.pixels, reconstruction),
-                  self.lpips_alex(reconstruction), border_ratio(reconstruction))
+                  self.lpips_alex(reconstruction), border_ratio(reconstruction),
+                  colour_error(self.pixels, reconstruction))
         return dict(zip(METRICS, values, strict=True))
 
     def lpips_alex(self, reconstruction: np.ndarray) -> float:
@@ -94,6 +95,20 @@ def border_ratio(reconstruction: np.ndarray, patch: int = 32) -> float:
         return math.nan
     border, elsewhere = sums / counts
     return float(border / elsewhere)
+
+
+def colour_error(original: np.ndarray, reconstruction: np.ndarray, area: int = 32) -> float:
+    """-> grey levels by which the mean colours of squares of `area` pixels are off, mean over squares and channels.
+
+    Squares start at the top left corner; those at the right and bottom may be cut.
+    """
+    _check(original, reconstruction)
+    error = reconstruction.astype(np.float64) - original
+    for axis in (0, 1):
+        starts = np.arange(0, error.shape[axis], area)
+        counts = np.diff([*starts, error.shape[axis]])
+        error = np.add.reduceat(error, starts, axis) / np.expand_dims(counts, tuple({0, 1, 2} - {axis}))
+    return float(np.abs(error).mean())
 
 
 def _check(original: np.ndarray, reconstruction: np.ndarray) -> None:

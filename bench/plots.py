@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import published
-from bench.records import BEST, QUALITY, Record
+from bench.records import BEST, QUALITY, Record, is_t1d
 
 COLOURS = {"t1d": "#d62728", "jpeg": "#8c6d31", "webp": "#1f77b4", "avif": "#2ca02c"}
 LABELS = {
@@ -38,11 +38,12 @@ def _plot(records: Sequence[Record], metric: str, title: str, path: Path, with_p
                       linewidth=0.8, linestyle=":", label=_published_label(name, metric), zorder=1)
     for record in records:
         codec, scale = record.meta["codec"], record.meta["scale"]
-        whole = codec == "t1d" or scale == BEST  # the rest are single scales: faint dots under the curve
-        axes.plot(record.results["bpp"], record.results[metric], color=COLOURS[codec],
-                  linewidth=2.2 if codec == "t1d" else 1.5 if whole else 0, alpha=1 if whole else 0.45,
-                  marker="o" if scale != BEST else "", markersize=5 if codec == "t1d" else 3,
-                  label=_label(codec) if whole else None, zorder=3 if codec == "t1d" else 2)
+        ours = is_t1d(codec)
+        whole = ours or scale == BEST  # the rest are single scales: faint dots under the curve
+        axes.plot(record.results["bpp"], record.results[metric], color=COLOURS[codec.split("-")[0]],
+                  linestyle="-" if codec in COLOURS else "--", linewidth=2.2 if ours else 1.5 if whole else 0, alpha=1 if whole else 0.45,
+                  marker="o" if scale != BEST else "", markersize=5 if ours else 3,
+                  label=_label(codec) if whole else None, zorder=3 if ours else 2)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(which="both", color="#e8e8e8")
     axes.set_axisbelow(True)
@@ -59,4 +60,4 @@ def _published_label(name: str, metric: str) -> str:
 
 
 def _label(codec: str) -> str:
-    return "t1d" if codec == "t1d" else f"{codec.upper().replace('WEBP', 'WebP')}, best of scales"
+    return codec.replace("-", ", ") if is_t1d(codec) else f"{codec.upper().replace('WEBP', 'WebP')}, best of scales"

@@ -26,7 +26,7 @@ class Record:
     """One rate-distortion curve: each list of `results` has one entry for each setting.
 
     Entries are means over the pictures of each picture's own figure: bpp (of whole files), psnr-rgb (dB),
-    ms-ssim-rgb, lpips-alex, border-ratio, encoding_time and decoding_time (seconds).
+    ms-ssim-rgb, lpips-alex, border-ratio, colour-error, encoding_time and decoding_time (seconds).
     """
     name: str  # also the name of its file: "t1d", "webp-1of2", "webp-best"
     description: str
@@ -41,9 +41,14 @@ def make_record(codec: str, scale: int, description: str, meta: dict[str, Any], 
     keys = next(iter(rows.values()))[0].keys()
     pictures = {key: [[row[key] for row in of_setting] for of_setting in rows.values()] for key in keys}
     results = {key: [_mean(of_setting) for of_setting in pictures[key]] for key in keys}
-    name = codec if codec == "t1d" else f"{codec}-{scale_label(scale)}"
+    name = codec if is_t1d(codec) else f"{codec}-{scale_label(scale)}"
     return Record(name, description, {"codec": codec, "scale": scale, "settings": list(rows), **meta},
                   results, {"names": list(names), **pictures})
+
+
+def is_t1d(codec: str) -> bool:
+    """Name of a codec -> whether it is t1d, at whatever effort."""
+    return codec.split("-")[0] == "t1d"
 
 
 def scale_label(scale: int) -> str:

@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from bench import CODECS, plots, records, tables
-from bench.codecs import Codec, open_codec
+from bench.codecs import RATES_BPP, Codec, open_codec
 from bench.datasets import Dataset, open_dataset
 from bench.metrics import Reference
 from bench.records import Record
@@ -28,7 +28,8 @@ class Report:
 
 def benchmark(dataset: str | Path = "kodak", data_dir: str | Path | None = None, model_name: str = "t1d",
               device: str = "auto", codecs: Sequence[str] = CODECS, out_dir: str | Path = "bench/results",
-              limit: int | None = None, command: str | None = None, progress: bool = True) -> Report:
+              limit: int | None = None, command: str | None = None, progress: bool = True,
+              rates_bpp: Sequence[float] = RATES_BPP, effort: int = 0) -> Report:
     """Measure codecs on a data set and write the results to out_dir/DATASET.
 
     Each codec's curves are written as soon as it is done. Curves that lie in that folder already and were
@@ -41,6 +42,7 @@ def benchmark(dataset: str | Path = "kodak", data_dir: str | Path | None = None,
         device: where t1d runs. Metrics are always computed on the CPU.
         codecs: names out of `bench.CODECS`.
         limit: only the first so many pictures, in a folder of their own; None is all.
+        rates_bpp, effort: of t1d, whose curve with an effort stands beside that without.
         command: what the user typed, to be kept with the results.
     Raises:
         MissingData: the pictures are not there. And what loading the model or reading a picture raises.
@@ -51,7 +53,7 @@ def benchmark(dataset: str | Path = "kodak", data_dir: str | Path | None = None,
             "command": command, **records.environment(torch.get_num_threads())}
     paths = []
     for name in codecs:
-        codec = open_codec(name, model_name, device)
+        codec = open_codec(name, model_name, device, rates_bpp, effort)
         curves = evaluate(codec, pictures, meta, progress)
         paths += [records.save(curve, folder) for curve in curves]
         if name != "t1d":
@@ -91,5 +93,5 @@ def _in_order(curves: Sequence[Record]) -> list[Record]:
     """Curves -> by codec, then the larger scale first, the best of them last."""
     def place(curve: Record) -> tuple[int, float]:
         scale = curve.meta["scale"]
-        return CODECS.index(curve.meta["codec"]), float("inf") if scale == records.BEST else scale
+        return CODECS.index(curve.meta["codec"].split("-")[0]), float("inf") if scale == records.BEST else scale
     return sorted(curves, key=place)

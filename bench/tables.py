@@ -6,19 +6,19 @@ import math
 from collections.abc import Sequence
 
 from bench.bd import bd_rate
-from bench.records import BEST, QUALITY, Record, scale_label, value_at
+from bench.records import BEST, QUALITY, Record, is_t1d, scale_label, value_at
 
 SHORT = {"psnr-rgb": "PSNR", "ms-ssim-rgb": "MS-SSIM", "lpips-alex": "LPIPS-Alex"}
-_FORMATS = {"psnr-rgb": "{:.2f}", "ms-ssim-rgb": "{:.4f}", "lpips-alex": "{:.4f}", "border-ratio": "{:.3f}",
+_FORMATS = {"psnr-rgb": "{:.2f}", "ms-ssim-rgb": "{:.4f}", "lpips-alex": "{:.4f}", "border-ratio": "{:.3f}", "colour-error": "{:.2f}",
             "bpp": "{:.4f}", "encoding_time": "{:.3f}", "decoding_time": "{:.3f}"}
 
 
 def points_table(records: Sequence[Record]) -> str:
     """Measured curves -> a row for each setting, which is t1d's limit in bpp or the codec's quality."""
-    keys = ("bpp", *QUALITY, "border-ratio", "encoding_time", "decoding_time")
-    head = ("codec", "size", "setting", "bpp", *SHORT.values(), "border", "encode s", "decode s")
+    keys = ("bpp", *QUALITY, "border-ratio", "colour-error", "encoding_time", "decoding_time")
+    head = ("codec", "size", "setting", "bpp", *SHORT.values(), "border", "colour", "encode s", "decode s")
     rows = [(record.meta["codec"], scale_label(record.meta["scale"]).replace("of", "/"), str(setting),
-             *(_figure(key, record.results[key][n]) for key in keys))
+             *(_figure(key, record.results[key][n]) if key in record.results else "-" for key in keys))
             for record in records for n, setting in enumerate(record.meta["settings"])]
     return _table(head, rows)
 
@@ -53,11 +53,11 @@ def report(records: Sequence[Record], title: str) -> str:
     """All curves of one data set -> Markdown text with every table that they allow."""
     measured = [record for record in records if record.meta["scale"] != BEST]
     bests = [record for record in records if record.meta["scale"] == BEST]
-    tests = [record for record in measured if record.meta["codec"] == "t1d"]
+    tests = [record for record in measured if is_t1d(record.meta["codec"])]
     about = "bpp of whole files; means over pictures; LPIPS v0.1 with AlexNet, lower is better."
     parts = [f"# {title}", about]
     for test in tests if bests else ():
-        parts += ["## At the rates of t1d",
+        parts += [f"## At the rates of {test.name}",
                   "The others at their best scale, interpolated; - is out of their range.",
                   same_rate_table(test, bests),
                   "## BD-rate", "Negative: fewer bits for the same quality.", bd_table(test, bests)]

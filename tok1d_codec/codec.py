@@ -62,8 +62,8 @@ def encode(
     elif limit_bytes is not None:
         data = fit(write, lambda scale: _count(tokens_at(scale)[1]), limit_bytes)
     else:
-        urgency = tokens_at(0)[1]
-        data = write(0, 0 if urgency is None else wanted(DEFAULT_QUALITY if quality is None else quality, urgency))
+        urgency, quality = tokens_at(0)[1], DEFAULT_QUALITY if quality is None else quality
+        data = write(0, 0 if urgency is None else wanted(quality, urgency, model.card.urgency_range))
     if not check_effort(effort):
         return data
     scale = unpack(data).header.scale
@@ -139,11 +139,13 @@ def _image(pixels: np.ndarray, model: Model, scale: int) -> Tensor:
     import torch
     from PIL import Image
 
+    from .device import move
+
     if scale:
         size = scaled(pixels.shape[1], scale), scaled(pixels.shape[0], scale)
         pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
     device = next(model.tokenizer.parameters()).device
-    return torch.from_numpy(np.array(pixels)).to(device).permute(2, 0, 1)[None].float().div_(255)
+    return move(torch.from_numpy(np.array(pixels)), device).permute(2, 0, 1)[None].float().div_(255)
 
 
 def _indices(levels: list[np.ndarray], device: object) -> list[Tensor]:

@@ -14,8 +14,6 @@ from .errors import TargetTooSmall
 
 DEFAULT_QUALITY = 50
 EVALUATIONS = 10  # files written at most in search of a size
-# Quality 0 to 100 -> the urgency up to which tokens are kept, from the first to the second, geometrically.
-URGENCY_RANGE = (0.35, 0.006)
 
 
 @dataclass(frozen=True)
@@ -52,9 +50,12 @@ class Target:
         return self.size
 
 
-def wanted(quality: float, urgency: np.ndarray) -> int:
-    """Quality, urgencies of the tokens after the first level -> how many of them are kept."""
-    first, last = URGENCY_RANGE
+def wanted(quality: float, urgency: np.ndarray, urgency_range: tuple[float, float]) -> int:
+    """Quality, urgencies of the tokens after the first level -> how many of them are kept.
+
+    Those above a threshold are, which falls geometrically along `urgency_range` from quality 0 to 100.
+    """
+    first, last = urgency_range
     return int((urgency > first * (last / first) ** (quality / 100)).sum()) if quality > 0 else 0
 
 

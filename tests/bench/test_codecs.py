@@ -71,4 +71,4 @@ def test_t1d_at_each_rate(photo, tiny_model):
     tiny = codec.encode(photo[:8, :8], Setting(0.003))
     assert len(tiny) < len(codec.encode(photo, Setting(0.1)))
     card = tiny_model.card
-    assert codec.meta() == {"model": card.name, "model_sha256": card.sha256, "device": "cpu"}
+    assert codec.meta() == {"model": card.name, "model_sha256": card.sha256, "device": "cpu", "effort": 0}

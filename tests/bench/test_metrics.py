@@ -124,3 +124,13 @@ def test_pictures_of_other_sizes_or_types_are_refused():
         metrics.psnr_rgb(black, black[:4])
     with pytest.raises(ValueError, match="uint8"):
         metrics.ms_ssim_rgb(black, black.astype(float))
+
+
+def test_colour_error_sees_shifts_and_not_detail():
+    grey = np.full((70, 40, 3), 100, np.uint8)
+    noise = grey + np.random.default_rng(0).integers(-5, 6, grey.shape).astype(np.uint8)
+    assert metrics.colour_error(grey, grey) == 0
+    assert metrics.colour_error(grey, noise) < 0.7
+    shifted = grey.copy()
+    shifted[:32, :32, 0] += 12  # one of 3 x 2 squares, one of three channels
+    assert metrics.colour_error(grey, shifted) == pytest.approx(12 / 18)

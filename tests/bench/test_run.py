@@ -121,10 +121,11 @@ def test_command_puts_results_into_a_checkout(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "benchmark", benchmark)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bench").mkdir()
-    arguments = ["--codecs", " WebP,t1d ", "--device", "cpu"]
+    arguments = ["--codecs", " WebP,t1d ", "--device", "cpu", "--effort", "3", "--bpp", "0.02"]
     result = CliRunner().invoke(bench_command, arguments, catch_exceptions=False)
     assert result.exit_code == 0
-    dataset, data_dir, model, device, names, out, limit = given[0]
+    dataset, data_dir, model, device, names, out, limit, command = given[0]
+    assert command == "t1d bench --dataset kodak --codecs webp,t1d --bpp 0.02 --effort 3 --model t1d --device cpu"
     assert (dataset, data_dir, model, names) == ("kodak", None, "t1d", ("webp", "t1d"))
     assert (str(out), limit) == ("bench/results", None)
 

@@ -27,32 +27,38 @@ def _codec_names(context: click.Context, parameter: click.Parameter, value: str)
 @click.option("--data", "data_dir", type=options.FILE, metavar="DIR", help="Folder that holds Kodak.")
 @click.option("--codecs", default=",".join(CODECS), show_default=True, callback=_codec_names,
               help="What to measure. Earlier results of the others on the same pictures are shown too.")
+@click.option("--bpp", "rates_bpp", multiple=True, type=click.FloatRange(min=0, min_open=True),
+              help="A rate for t1d; may be repeated.  [default: nine from 0.003 to 0.1]")
+@options.effort
 @options.model
 @options.device
 @options.threads
 @click.option("--out", type=options.FILE, metavar="DIR",
               help="Folder for results.  [default: bench/results in a checkout, else t1d-bench]")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many pictures.")
-def bench(dataset: str, data_dir: Path | None, codecs: tuple[str, ...], model: str, device: str,
-          threads: int | None, out: Path | None, limit: int | None) -> None:
+def bench(dataset: str, data_dir: Path | None, codecs: tuple[str, ...],
+          rates_bpp: tuple[float, ...], effort: int, model: str, device: str, threads: int | None, out: Path | None,
+          limit: int | None) -> None:
     """Measure codecs: bits per pixel, PSNR, MS-SSIM, LPIPS, seconds.
 
     Prints tables with BD-rates, and writes them with a JSON file per curve and a plot per metric.
     """
+    from bench.codecs import RATES_BPP
     from bench.run import benchmark
 
     options.use_threads(threads)
+    given = {"--effort": effort or None, "--model": model, "--device": device, "--threads": threads, "--limit": limit}
     report = benchmark(dataset, data_dir, model, device, codecs, out or results_folder(), limit,
-                       command=_command(dataset, codecs, model, device, threads, limit))
+                       _command(dataset, codecs, rates_bpp, given), rates_bpp=rates_bpp or RATES_BPP, effort=effort)
     click.echo(report.text)
     options.say(f"wrote {len(report.paths)} files to {report.paths[0].parent}")
 
 
-def _command(dataset: str, codecs: tuple[str, ...], model: str, device: str, threads: int | None,
-             limit: int | None) -> str:
+def _command(dataset: str, codecs: tuple[str, ...], rates_bpp: tuple[float, ...], given: dict) -> str:
     """-> the command that gives the same figures elsewhere: folders of this machine are left out."""
     words = ["t1d", "bench", "--dataset", Path(dataset).name, "--codecs", ",".join(codecs)]
-    given = {"--model": model, "--device": device, "--threads": threads, "--limit": limit}
+    for rate_bpp in rates_bpp:
+        words += ["--bpp", str(rate_bpp)]
     for option, value in given.items():
         words += [option, str(value)] if value is not None else []
     return shlex.join(words)

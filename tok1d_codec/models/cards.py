@@ -25,6 +25,7 @@ class ModelCard:
     codebook_sizes: tuple[int, ...]
     licence: str
     trained: str
+    urgency_range: tuple[float, float] = (0.35, 0.006)  # what quality 0 and 100 mean to it, see `rate.wanted`
 
     @property
     def levels(self) -> int:

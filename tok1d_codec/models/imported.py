@@ -146,8 +146,6 @@ def load_imported(name: str, device: str = "auto") -> Model:
 
     card, chosen = imported_card(name), pick_device(device)
     wanted = card.seed.hex()
-    if chosen.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False  # ten bits of mantissa would show in tokens and pixels
     file = model_folder() / card.file
     try:
         weights = read_weights(file)

@@ -64,8 +64,12 @@ def load_prior(card: ModelCard) -> CountsModel:
         return StaticTables([file.get_tensor(f"tables.{level}") for level in range(card.levels)])
 
 
-def load_model(name: str = "t1d", device: str = "auto") -> Model:
+def load_model(name: str = "t1d", device: str = "auto", compiled: bool = False) -> Model:
     """Name and device ("auto", "cpu", "cuda", "mps") -> model in float32, ready to run.
+
+    Args:
+        compiled: have `torch.compile` fuse the networks the first time they run. It takes a minute and a C++
+            compiler, so it pays for many pictures of one size only.
 
     Raises:
         UnknownModel, MissingData, WrongWeights, DeviceUnavailable.
@@ -75,13 +79,18 @@ def load_model(name: str = "t1d", device: str = "auto") -> Model:
     from ..device import pick_device
 
     card, chosen = card_by_name(name), pick_device(device)
+    if chosen.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # ten bits of mantissa would show in tokens and pixels
     if card.family == "titok":
         from .imported import load_imported
 
-        return load_imported(card.name, device)
-    if chosen.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False  # ten bits of mantissa would show in tokens and pixels
-    return Model(card, _load_tokenizer(weight_path(card)).to(chosen), load_prior(card))
+        model = load_imported(card.name, device)
+    else:
+        model = Model(card, _load_tokenizer(weight_path(card)).to(chosen), load_prior(card))
+    if compiled:
+        for network in model.tokenizer.networks():
+            network.compile()
+    return model
 
 
 def _load_tokenizer(path: Path) -> Tokenizer:

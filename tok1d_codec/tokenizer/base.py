@@ -21,6 +21,10 @@ class Tokenizer(nn.Module, ABC):
     Config: ClassVar[Any]  # the class of the family's configuration, with `to_json` and `from_json`
     codebook_sizes: tuple[int, ...]
 
+    def networks(self) -> list[nn.Module]:
+        """The parts whose `forward` takes most of the time, for `torch.compile`."""
+        return []
+
     @abstractmethod
     def encode(self, images: Tensor, levels: int | None = None) -> list[Tensor]:
         """(B, 3, H, W) in [0, 1], any size -> indices of the first `levels` levels (all, if None)."""

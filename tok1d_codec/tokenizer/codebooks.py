@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..device import without_autocast
+
 IDLE = 10  # a code that none of so many latents times the number of codes chose is put where latents are
 ENTROPY_WEIGHT = 0.1  # of LFQ's entropy loss
 
@@ -60,7 +62,7 @@ class Codebook(Quantizer):
 
     def nearest(self, z: Tensor) -> Tensor:
         """(..., D) -> (...) int64. In float32, also under autocast: rounding must not choose tokens."""
-        with torch.autocast(z.device.type, enabled=False):
+        with without_autocast(z.device):
             rows, book = z.float().flatten(0, -2), self.embedding.weight.float()
             if self.normalize:
                 rows, book = F.normalize(rows, dim=-1), F.normalize(book, dim=-1)
@@ -168,7 +170,7 @@ class LFQ(Quantizer):
         return (index[..., None] >> self._places(index) & 1) * 2.0 - 1.0
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        with torch.autocast(z.device.type, enabled=False):
+        with without_autocast(z.device):
             z = z.float()
             index = self.nearest(z)
             codes, rows = self.look_up(index), z.flatten(0, -2)

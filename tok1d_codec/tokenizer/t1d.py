@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import TokenizerConfig
+from ..device import without_autocast
 from ..nn.blocks import ResidualBlock, TransformerBlock, Upsample, zero_init
 from .allocation import urgency
 from .base import Loss, Tokenizer
@@ -71,7 +72,7 @@ class Encoder(nn.Module):
         if self.skip is None:
             return (coefficients[..., : self.learned].float() + z).permute(0, 3, 1, 2)
         z = self.skip(coefficients).float() + z
-        with torch.autocast(z.device.type, enabled=False):
+        with without_autocast(z.device):
             fixed = coefficients.float() @ self.detail - z.detach() @ self.told
         return torch.cat([z, fixed], dim=-1).permute(0, 3, 1, 2)
 
@@ -186,6 +187,9 @@ class T1DTokenizer(Tokenizer):
         self.encoder = Encoder(config)
         self.quantizer = ResidualVQ(config.code_dim, config.codebook_sizes, config.strides)
         self.decoder = Decoder(config, self.encoder.picture)
+
+    def networks(self) -> list[nn.Module]:
+        return [*self.encoder.blocks, *self.decoder.blocks, self.decoder.head]
 
     def start_from(self, images: Tensor, weights: dict[str, Tensor] | None = None) -> None:
         """See `start.start`: a PCA coder with k-means codebooks, or what a trained model knows, as first weights."""

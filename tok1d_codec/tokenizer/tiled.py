@@ -12,7 +12,7 @@ from ..errors import WrongWeights
 from ..image.tiles import tile_count
 from .base import Tokenizer
 from .codebooks import Quantizer
-from .tiling import BATCH, blend, cut
+from .tiling import batch_size, blend, cut
 
 
 class TiledTokenizer(Tokenizer):
@@ -23,12 +23,17 @@ class TiledTokenizer(Tokenizer):
     """
 
     tokens: int  # of a tile
+    encoder: nn.Module
+    decoder: nn.Module
     quantize: Quantizer
     absent_code: nn.Parameter | None  # (D,), learned; stands where a token is left out
 
     def __init__(self) -> None:
         super().__init__()
         self.register_parameter("absent_code", None)
+
+    def networks(self) -> list[nn.Module]:
+        return [self.encoder, self.decoder]
 
     @abstractmethod
     def latents(self, tiles: Tensor) -> Tensor:
@@ -65,7 +70,7 @@ class TiledTokenizer(Tokenizer):
         if index.shape[1:] != expected:
             found = tuple(index.shape)
             raise ValueError(f"indices of shape {found}; {width}x{height} pixels need (B, *{expected})")
-        parts = (self._tile_pixels(part) for part in index.flatten(0, 1).split(BATCH))
+        parts = (self._tile_pixels(part) for part in index.flatten(0, 1).split(batch_size(index.device)))
         return blend(parts, len(index), height, width).clamp_(0, 1)
 
     def _tile_pixels(self, index: Tensor) -> Tensor:
@@ -87,7 +92,7 @@ class TiledTokenizer(Tokenizer):
         Raises: WrongWeights: these are of another family or of other sizes.
         """
         tiles = (images + 1) / 2
-        self.quantize.start_from(torch.cat([self.latents(part) for part in tiles.split(BATCH)]))
+        self.quantize.start_from(torch.cat([self.latents(part) for part in tiles.split(batch_size(tiles.device))]))
         if weights:
             own = self.state_dict()
             wrong = [k for k, v in own.items() if k not in weights or weights[k].shape != v.shape]

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ..data.crops import random_crops
 from ..data.shards import Pictures
+from ..device import move
 from ..errors import TrainingFailed
 from .families import trainee
 from .losses import PixelLosses, average_gradients
@@ -122,7 +123,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(progress, in_pixels)
         images = random_crops(self.pictures, self.config.batch, self.config.crop, self.numpy_rng)
-        images = images.to(self.hardware.device)
+        images = move(images, self.hardware.device)
         self.optimizer.zero_grad(set_to_none=True)
         parts = self._pixel_step(images, progress) if in_pixels else self._first_step(images)
         average_gradients(self.model)
