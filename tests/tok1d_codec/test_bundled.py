@@ -46,7 +46,7 @@ def test_a_golden_file_holds_the_tokens_it_always_held(file):
     raw = b"".join(level.astype("<u2").tobytes() for level in tokens)
     assert hashlib.sha256(raw).hexdigest() == _facts(file)["tokens_sha256"]
     facts = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(card).items()}
-    assert facts == _facts(file)["card"]  # a row of the table is never changed
+    assert _facts(file)["card"].items() <= facts.items()  # what a row of the table says is never changed
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)

@@ -201,6 +201,8 @@ def test_the_command_trains_exports_and_resumes(folder, tmp_path, capsys, monkey
     (out / "checkpoint.pt").write_bytes(broken[:1000])
     assert main([*command, "--resume"]) == MissingData.exit_code
     (out / "checkpoint.pt").write_bytes(broken)
+    other = ["train", "tokenizer", "--data", str(folder), "--out", str(out), "--family", "titok", "--resume"]
+    assert main(other) == 2 and "trains t1d" in capsys.readouterr().err
     assert main([*command, "--minutes", "0.08", "--resume"]) == 0
     assert "model.safetensors" in capsys.readouterr().out
     later = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]

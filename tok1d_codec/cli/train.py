@@ -37,7 +37,7 @@ def train() -> None:
 @options.device
 @options.threads
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "float32", "bf16"]),
-              help="auto is bf16 autocast on CUDA and float32 elsewhere; bf16 on a CPU pays only with AMX.")
+              help="auto is bf16 autocast on CUDA and float32 elsewhere; bf16 on a CPU pays only with AVX512-BF16 or AMX.")
 @click.option("--compile", "compile_", is_flag=True,
               help="Compile the perceptual losses; needs a C++ compiler on a CPU.")
 @click.option("--lpips-vgg", type=options.FILE,
@@ -52,6 +52,7 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
 
     from ..train.presets import PRESETS, default_preset
     from ..train.run import run_training
+    from ..train.state import RunFolder
 
     preset_name = preset_name or default_preset(family or "t1d")
     known = [name for name, config in PRESETS.items() if family in (None, config.family)]
@@ -60,6 +61,8 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
     if quantizer and PRESETS[preset_name].family == "t1d" and not resume:
         raise click.BadParameter("t1d has its own, residual quantizer; add --family", param_hint="--quantizer")
     _check_run(out, resume)
+    if resume and family and (planned := RunFolder(out).planned().family) != family:
+        raise click.BadParameter(f"{out} trains {planned}; leave it out to go on with that", param_hint="--family")
     options.use_threads(threads)
     model = run_training(
         list(sources), list(validation), out, preset_name, minutes, alex=LPIPS_ALEX,

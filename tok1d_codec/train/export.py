@@ -21,7 +21,7 @@ BATCH = 16
 MAX_CROPS = 20_000  # more would not change the tables
 
 
-def export(run: RunFolder, pictures: Pictures, config: TrainConfig, rounds: int = 2) -> Path:
+def export(run: RunFolder, pictures: Pictures, config: TrainConfig, rounds: int = 1) -> Path:
     """The averaged weights of a run's checkpoint -> `model.safetensors` in its folder.
 
     Weights are float16; the configuration stands in the metadata; the static tables (int32,
