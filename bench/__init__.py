@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tok1d_codec.effort import ALEX_WEIGHTS as LPIPS_ALEX  # noqa: F401
+
 CODECS = ("t1d", "jpeg", "webp", "avif")
-
-LPIPS_ALEX = Path(__file__).parent / "weights" / "lpips_alex.safetensors"
-"""AlexNet features (torchvision, BSD-3-Clause) and LPIPS v0.1 heads (BSD-2-Clause), float32."""
-
 
 def results_folder() -> Path:
     """-> where results go by default: bench/results in a checkout, t1d-bench elsewhere."""

@@ -106,11 +106,13 @@ class PillowCodec(Codec):
 
 
 class T1dCodec(Codec):
-    """The codec of this package with one loaded model; "t1d", or "t1d-effortN" with an effort."""
+    """The codec of this package with one loaded model; "t1d", "t1d-effortN", "t1d-2", ..."""
 
-    def __init__(self, model: Model, rates_bpp: Sequence[float] = RATES_BPP, effort: int = 0) -> None:
+    def __init__(
+        self, model: Model, rates_bpp: Sequence[float] = RATES_BPP, effort: int = 0, name: str = "t1d"
+    ) -> None:
         self.model, self.effort = model, effort
-        self.name = f"t1d-effort{effort}" if effort else "t1d"
+        self.name = name + (f"-effort{effort}" if effort else "")
         self.description = f"t1d, model {model.card.name}, effort {effort}, files of at most so many bits per pixel"
         self.settings = tuple(Setting(rate_bpp) for rate_bpp in rates_bpp)
 
@@ -165,5 +167,6 @@ def open_codec(
     if name == "t1d":
         from tok1d_codec.models.store import load_model
 
-        return T1dCodec(load_model(model_name, device), rates_bpp, effort)
+        name = model_name if model_name.startswith("t1d") else f"t1d-{model_name}"
+        return T1dCodec(load_model(model_name, device), rates_bpp, effort, name)
     return PillowCodec(name, _QUALITIES[name])

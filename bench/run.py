@@ -91,7 +91,7 @@ def evaluate(codec: Codec, pictures: Dataset, meta: dict[str, Any], progress: bo
 
 def _in_order(curves: Sequence[Record]) -> list[Record]:
     """Curves -> by codec, then the larger scale first, the best of them last."""
-    def place(curve: Record) -> tuple[int, float]:
+    def place(curve: Record) -> tuple[int, str, float]:
         scale = curve.meta["scale"]
-        return CODECS.index(curve.meta["codec"].split("-")[0]), float("inf") if scale == records.BEST else scale
+        return CODECS.index(curve.meta["codec"].split("-")[0]), curve.meta["codec"], float("inf") if scale == records.BEST else scale
     return sorted(curves, key=place)

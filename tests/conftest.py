@@ -34,7 +34,7 @@ def tiny_model():
     card = ModelCard(
         id=200, name="tiny", family="t1d", file="tiny.safetensors", sha256=hashlib.sha256(b"tiny").hexdigest(),
         patch=config.patch, strides=config.strides, codebook_sizes=config.codebook_sizes,
-        licence="none", trained="never",
+        licence="none", trained="never", urgency_range=(0.35, 0.006),
     )  # fmt: skip
     return Model(card, tokenizer.eval().requires_grad_(False), tables)
 

@@ -9,6 +9,12 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .api import decode, encode, tokenize
+    from .codec import info
+    from .models.store import load_model
 
 __version__ = "0.1.0"
 

@@ -14,7 +14,7 @@ from bitstream.container import Container, frame, pack, part_bytes, unpack, veri
 from bitstream.errors import ChecksumMismatch, FormatError, LimitExceeded
 from bitstream.header import MAX_PIXELS, MAX_SIDE, Coding, Header, scaled
 
-from .effort import STEPS, check_effort, perceptual_loss
+from .effort import STEPS, check_effort, perceptual_loss, whole_loss
 from .errors import BadPicture, MissingData, WrongWeights
 from .models.cards import ModelCard, card_by_id
 from .models.store import load_model, load_prior
@@ -37,14 +37,16 @@ def encode(
 
     Args:
         levels, quality, bpp, size: at most one of them; see `Target`. The default is DEFAULT_QUALITY.
-        effort: 0 to 9, how long to search for better tokens; see `tok1d_codec.effort`.
+        effort: 0 to 9, how long to search for better tokens; see `tok1d_codec.effort`. Without effect for a
+            model that cannot leave tokens out.
 
     Raises:
         BadPicture: not a uint8 (H, W, 3) array. LimitExceeded: a side or the area is too large.
         TargetTooSmall: no file of this picture has so few bytes.
-        ValueError: a target out of its range, or levels that the model does not have.
+        ValueError: a target or an effort out of its range, or levels that the model does not have.
     """
     target = Target(levels, quality, bpp, size)
+    check_effort(effort)
     height, width = _checked_size(pixels)
     if levels is not None and not 1 <= levels <= model.card.levels:
         raise ValueError(f"{levels} levels; model {model.card.name} has 1 to {model.card.levels}")
@@ -64,39 +66,38 @@ def encode(
     else:
         urgency, quality = tokens_at(0)[1], DEFAULT_QUALITY if quality is None else quality
         data = write(0, 0 if urgency is None else wanted(quality, urgency, model.card.urgency_range))
-    if not check_effort(effort):
-        return data
     scale = unpack(data).header.scale
-    return _refined(data, _image(pixels, model, scale), tokens_at(scale)[1], model, effort, limit_bytes)
+    urgency = tokens_at(scale)[1]
+    if effort == 0 or urgency is None:
+        return data
+    return _refined(data, _image(pixels, model, scale), urgency, model, effort, limit_bytes)
 
 
 def _refined(
-    data: bytes, image: Tensor, urgency: np.ndarray | None, model: Model, effort: int, limit_bytes: int | None
+    data: bytes, image: Tensor, urgency: np.ndarray, model: Model, effort: int, limit_bytes: int | None
 ) -> bytes:
     """A file, what it codes (1, 3, h, w) in [0, 1] and the urgency of its tokens -> a better file, or the same."""
-    container = unpack(data)
-    header = container.header
-    first = _indices(read_tokens(container, model.card, model.prior).levels, image.device)
-    loss = perceptual_loss(image.device)
-    found = model.tokenizer.refine(image, first, loss, STEPS[effort])
-    tokens = [level[0].cpu().numpy() for level in found]
+    header = unpack(data).header
+
+    def indices(data: bytes) -> list[Tensor]:
+        return _indices(read_tokens(unpack(data), model.card, model.prior).levels, image.device)
+
+    def loss(data: bytes) -> float:
+        return whole_loss(model.tokenizer.decode(indices(data), *image.shape[-2:]), image)
 
     def write(tokens: list[np.ndarray]) -> bytes:
         return _write(tokens, model, header.height, header.width, header.scale)
 
+    found = model.tokenizer.refine(image, indices(data), perceptual_loss(image.device), STEPS[effort])
+    tokens = [level[0].cpu().numpy() for level in found]
     better = write(tokens)
-    if limit_bytes is None or len(better) <= limit_bytes or urgency is None:
-        return better
-    # unusual tokens cost more bits: the least urgent go, and it may be that nothing is won in the end
-    kept = sum(int((level >= 0).sum()) for level in tokens[1:])
-    least = write(keep_most_urgent(tokens, urgency, 0))
-    if len(least) > limit_bytes:
-        return data
-    better = largest(lambda count: write(keep_most_urgent(tokens, urgency, count)), kept, least, limit_bytes)
-    last = _indices(read_tokens(unpack(better), model.card, model.prior).levels, image.device)
-    size = image.shape[-2:]
-    before, after = (loss(model.tokenizer.decode(i, *size), image).item() for i in (first, last))
-    return better if after < before else data
+    if limit_bytes is not None and len(better) > limit_bytes:  # unusual tokens cost more: the least urgent go
+        kept = sum(int((level >= 0).sum()) for level in tokens[1:])
+        least = write(keep_most_urgent(tokens, urgency, 0))
+        if len(least) > limit_bytes:
+            return data
+        better = largest(lambda count: write(keep_most_urgent(tokens, urgency, count)), kept, least, limit_bytes)
+    return better if loss(better) < loss(data) else data
 
 
 def tokenize(pixels: np.ndarray, model: Model) -> list[np.ndarray]:

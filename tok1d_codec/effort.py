@@ -4,32 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+ALEX_WEIGHTS = Path(__file__).parents[1] / "bench" / "weights" / "lpips_alex.safetensors"
+"""AlexNet features (torchvision, BSD-3-Clause) and LPIPS v0.1 heads (BSD-2-Clause), float32; installed with t1d."""
+
 STEPS = (0, 1, 2, 3, 4, 6, 9, 13, 20, 32)  # effort 0 to 9 -> passes through the decoder, forward and back
+SQUARE = 1024  # pixels
 LEAST_SIDE = 32  # pixels; AlexNet sees nothing in less
 SQUARED_WEIGHT = 8.0  # of squared error beside LPIPS, in [-1, 1]
 
 
-def check_effort(effort: int) -> int:
-    """-> the same. Raises: ValueError if it is not one of 0 to 9."""
+def check_effort(effort: int) -> None:
+    """Raises: ValueError if it is not one of 0 to 9."""
     if effort not in range(len(STEPS)):
         raise ValueError(f"effort is {effort}, must be 0 to {len(STEPS) - 1}")
-    return effort
 
 
 @cache
 def perceptual_loss(device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
     """-> a function of two batches of pictures (B, 3, H, W) in [0, 1]: (B,), 0 if equal."""
+    import torch
     from torch.nn.functional import pad
 
-    from .nn.lpips import ALEX_WEIGHTS, LPIPS
+    from .nn.lpips import LPIPS
 
-    net = LPIPS("alex", weights=ALEX_WEIGHTS).to(device)
+    with torch.inference_mode(False):
+        net = LPIPS("alex", weights=ALEX_WEIGHTS).to(device)
 
     def loss(restored: Tensor, original: Tensor) -> Tensor:
         short = [max(0, LEAST_SIDE - side) for side in original.shape[-2:]]
@@ -38,3 +44,16 @@ def perceptual_loss(device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
         return SQUARED_WEIGHT * squared + net(restored, original)
 
     return loss
+
+
+def whole_loss(restored: Tensor, original: Tensor) -> float:
+    """Pictures (1, 3, H, W) in [0, 1] -> their loss, square by square of SQUARE pixels: bounded memory."""
+    import torch
+
+    loss, total = perceptual_loss(original.device), 0.0
+    with torch.no_grad():
+        for top in range(0, original.shape[-2], SQUARE):
+            for left in range(0, original.shape[-1], SQUARE):
+                place = (..., slice(top, top + SQUARE), slice(left, left + SQUARE))
+                total += loss(restored[place], original[place]).item() * original[place][0, 0].numel()
+    return total / original[0, 0].numel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from bitstream.header import MAX_SCALE
 from .errors import TargetTooSmall
 
 DEFAULT_QUALITY = 50
+SMALL_QUALITY = 10
 EVALUATIONS = 10  # files written at most in search of a size
 
 
@@ -37,6 +39,9 @@ class Target:
         given = {k: v for k, v in vars(self).items() if v is not None}
         if len(given) > 1:
             raise ValueError(f"both {' and '.join(given)} are given; give one of them")
+        for name, value in given.items():
+            if not math.isfinite(value):
+                raise ValueError(f"{name} is {value}, must be a finite number")
         if self.quality is not None and not 0 <= self.quality <= 100:
             raise ValueError(f"quality is {self.quality}, must be 0 to 100")
         for name in given.keys() & {"bpp", "size"}:
@@ -53,10 +58,12 @@ class Target:
 def wanted(quality: float, urgency: np.ndarray, urgency_range: tuple[float, float]) -> int:
     """Quality, urgencies of the tokens after the first level -> how many of them are kept.
 
-    Those above a threshold are, which falls geometrically along `urgency_range` from quality 0 to 100.
+    Those above a threshold are, which falls geometrically along `urgency_range` from quality 0 to 100; below
+    SMALL_QUALITY only a share of them.
     """
     first, last = urgency_range
-    return int((urgency > first * (last / first) ** (quality / 100)).sum()) if quality > 0 else 0
+    above = int((urgency > first * (last / first) ** (quality / 100)).sum())
+    return int(above * min(quality / SMALL_QUALITY, 1))  # the second level comes in bit by bit
 
 
 def keep_most_urgent(tokens: list[np.ndarray], urgency: np.ndarray, kept: int) -> list[np.ndarray]:

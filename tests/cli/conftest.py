@@ -41,7 +41,7 @@ def weights(tmp_path_factory):
         id=200, name="t1d", family="t1d", file=path.name,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         patch=CONFIG.patch, strides=CONFIG.strides, codebook_sizes=CONFIG.codebook_sizes,
-        licence="Apache-2.0", trained="for a test",
+        licence="Apache-2.0", trained="for a test", urgency_range=(0.35, 0.006),
     )  # fmt: skip
     return path.parent, card
 

@@ -90,7 +90,7 @@ def random_model(config: TiTokConfig) -> Model:
     torch.manual_seed(0)
     card = ImportedCard(
         id=200, name="random", family="titok", file="", sha256=hashlib.sha256(b"random").hexdigest(),
-        patch=TILE, strides=(1,), codebook_sizes=(config.codebook_size,), licence="", trained="never",
+        patch=TILE, strides=(1,), codebook_sizes=(config.codebook_size,), licence="", trained="never", urgency_range=(1, 0),
         tokens=config.tokens,
     )  # fmt: skip
     tables = StaticTables([table_from_hits(np.zeros(config.codebook_size, np.int64))])

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tok1d_codec.config import TokenizerConfig
+from tok1d_codec.errors import WrongWeights
 from tok1d_codec.tokenizer.t1d import HALO, T1DTokenizer, pad_to_patches
 from tok1d_codec.train.presets import preset
 
@@ -97,7 +98,7 @@ def test_detail_is_what_the_learned_latents_do_not_tell(photo):
 def test_a_model_without_detail_starts_one_with_it(photo):
     torch.manual_seed(0)
     crops = crops_of(photo)
-    small = replace(preset("tiny").model, code_dim=8)
+    small = replace(preset("tiny").model, code_dim=8, detail_dims=0)
     old = T1DTokenizer(small)
     old.start_from(crops)
     for parameter in old.parameters():
@@ -109,6 +110,19 @@ def test_a_model_without_detail_starts_one_with_it(photo):
         t.decoder.pixels(*t.decoder.features(t.latents((crops + 1) / 2), depth)) for t in (old, new)
     )  # fmt: skip
     assert (after - before).square().mean() < 0.05 * (before - crops).square().mean()
+    again = T1DTokenizer(new.config)
+    again.start_from(crops, new.state_dict())
+    kept = ((a, b) for (name, a), b in zip(again.state_dict().items(), new.state_dict().values()) if "quant" not in name)
+    assert all(torch.equal(a, b) for a, b in kept)
+
+
+@pytest.mark.parametrize("other", [{"width": 64}, {"patch": 16}, {"components": 64}])
+def test_weights_to_start_from_must_fit_and_be_of_this_family(photo, other):
+    tokenizer = T1DTokenizer(preset("tiny").model)
+    larger = T1DTokenizer(replace(preset("tiny").model, **other))
+    for weights in (larger.state_dict(), {"embed.weight": torch.zeros(1)}):
+        with pytest.raises(WrongWeights, match="start from"):
+            tokenizer.start_from(crops_of(photo), weights)
 
 
 def test_detail_must_leave_room_for_what_is_learned():

@@ -219,7 +219,7 @@ def test_what_is_exported_encodes_and_decodes(folder, tmp_path, photo):
         tables = StaticTables([stored.get_tensor(f"tables.{i}") for i in range(3)])
     config = preset("tiny").model
     card = ModelCard(201, "new", "t1d", file.name, "ab" * 32, config.patch, config.strides,
-                     config.codebook_sizes, "none", "just now")  # fmt: skip
+                     config.codebook_sizes, "none", "just now", (0.35, 0.006))  # fmt: skip
     model = Model(card, _load_tokenizer(file), tables)
     data = encode(photo, model)
     assert decode(data, model).shape == photo.shape

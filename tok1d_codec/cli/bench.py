@@ -27,7 +27,7 @@ def _codec_names(context: click.Context, parameter: click.Parameter, value: str)
 @click.option("--data", "data_dir", type=options.FILE, metavar="DIR", help="Folder that holds Kodak.")
 @click.option("--codecs", default=",".join(CODECS), show_default=True, callback=_codec_names,
               help="What to measure. Earlier results of the others on the same pictures are shown too.")
-@click.option("--bpp", "rates_bpp", multiple=True, type=click.FloatRange(min=0, min_open=True),
+@click.option("--bpp", "rates_bpp", multiple=True, type=options.Finite(min=0, min_open=True),
               help="A rate for t1d; may be repeated.  [default: nine from 0.003 to 0.1]")
 @options.effort
 @options.model

@@ -13,7 +13,7 @@ from tok1d_codec.cli.options import FILE, say, use_threads
 @click.command()
 @click.argument("sources", metavar="IN...", type=FILE, nargs=-1, required=True)
 @click.option("-o", "--out", "target", required=True, type=FILE, help="The sheet: .png, .jpg, .webp or .tif.")
-@click.option("--bpp", "rates_bpp", multiple=True, type=click.FloatRange(min=0, min_open=True),
+@click.option("--bpp", "rates_bpp", multiple=True, type=options.Finite(min=0, min_open=True),
               help="A rate in bits per pixel; may be repeated.  [default: 0.005, 0.01, 0.02, 0.04]")
 @click.option("--width", type=click.IntRange(min=1), help="Of the sheet, in pixels.  [default: full size]")
 @options.model

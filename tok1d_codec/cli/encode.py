@@ -29,8 +29,8 @@ class Bytes(click.ParamType):
 @click.command()
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("target", metavar="OUT", type=FILE)
-@click.option("-q", "--quality", type=click.FloatRange(0, 100), help="0 is smallest, 100 best.  [default: 50]")
-@click.option("--bpp", type=click.FloatRange(min=0, min_open=True), help="At most so many bits per pixel.")
+@click.option("-q", "--quality", type=options.Finite(0, 100), help="0 is smallest, 100 best.  [default: 50]")
+@click.option("--bpp", type=options.Finite(min=0, min_open=True), help="At most so many bits per pixel.")
 @click.option("--size", type=Bytes(), help="At most so many bytes: 600, 600B, 1.5kB.")
 @click.option("--levels", type=click.IntRange(min=1), help="The same number of levels for all of the picture.")
 @options.effort
@@ -79,6 +79,8 @@ def encode(
     from tok1d_codec.models.store import load_model
 
     loaded = load_model(model, device=device)
+    if effort and loaded.card.family != "t1d":
+        say(f"t1d: --effort has no effect on models of the family {loaded.card.family}")
     ready = time.perf_counter()
     data = encode_pixels(picture.pixels, loaded, levels, quality=quality, bpp=bpp, size=size, effort=effort)
     done = time.perf_counter()

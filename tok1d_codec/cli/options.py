@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
 
 # Not click's own path checks: they end with 2, a missing file has a code of its own.
 FILE = click.Path(path_type=Path)
+
+class Finite(click.FloatRange):
+    """A float in a range that is neither infinite nor NaN, which click lets pass."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
+
 
 device = click.option(
     "--device",

@@ -29,7 +29,7 @@ def train() -> None:
                    "patch-vq-tiny.  [default: the first of the family]")
 @click.option("--quantizer", type=click.Choice(["vq", "fsq", "lfq"]),
               help="How titok and patch-vq make tokens of latents.  [default: vq]")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True),
+@click.option("--minutes", type=options.Finite(min=0, min_open=True),
               help="How long to train.  [default: as the preset or the resumed run has it]")
 @click.option("--init", type=options.FILE,
               help="Start from the weights of this model file instead of from nothing.")
@@ -54,6 +54,10 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
     from ..train.run import run_training
     from ..train.state import RunFolder
 
+    settled = {"--quantizer": quantizer, "--init": init}
+    for option, value in settled.items():
+        if resume and value is not None:
+            raise click.BadParameter("a run goes on as it was started; leave it out", param_hint=option)
     preset_name = preset_name or default_preset(family or "t1d")
     known = [name for name, config in PRESETS.items() if family in (None, config.family)]
     if preset_name not in known:
@@ -81,7 +85,7 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
 @click.option("--tokens", type=options.FILE, help="Folder of an earlier run, whose tokens are used again.")
 @click.option("--model", default="t1d", show_default=True, help="Whose tokens: a name, or a weight file.")
 @click.option("--out", required=True, type=options.FILE, help="Run folder: tokens, checkpoint, log, prior.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True),
+@click.option("--minutes", type=options.Finite(min=0, min_open=True),
               help="How long to train.  [default: 12, or as the resumed run has it]")
 @click.option("--rounds", default=2, show_default=True, type=click.IntRange(min=1),
               help="Random crops of each training picture.")

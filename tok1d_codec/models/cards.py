@@ -25,7 +25,7 @@ class ModelCard:
     codebook_sizes: tuple[int, ...]
     licence: str
     trained: str
-    urgency_range: tuple[float, float] = (0.35, 0.006)  # what quality 0 and 100 mean to it, see `rate.wanted`
+    urgency_range: tuple[float, float]  # what quality 0 and 100 mean to it, see `rate.wanted`
 
     @property
     def levels(self) -> int:
@@ -54,6 +54,7 @@ CARDS: tuple[ModelCard, ...] = (
         codebook_sizes=(1024, 512, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024),
         licence="Apache-2.0",
         trained="2026-11, 7,073 photographs, two CPU cores",
+        urgency_range=(0.35, 0.006),
     ),
     ModelCard(
         id=2,
@@ -66,6 +67,7 @@ CARDS: tuple[ModelCard, ...] = (
         codebook_sizes=(1024, 512, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024),
         licence="Apache-2.0",
         trained="2026-11, 7,073 photographs, two CPU cores, from t1d-1",
+        urgency_range=(0.35, 0.006),
     ),
 )
 

@@ -119,7 +119,7 @@ def imported_card(name: str) -> ImportedCard:
     return ImportedCard(
         id=row.id, name=name, family="titok", file=f"{name}.safetensors", sha256=record.get("sha256", ""),
         patch=TILE, strides=(1,), codebook_sizes=(row.config.codebook_size,), licence=row.licence,
-        trained=f"elsewhere, https://huggingface.co/{row.hub}", tokens=row.config.tokens,
+        trained=f"elsewhere, https://huggingface.co/{row.hub}", tokens=row.config.tokens, urgency_range=(1.0, 0.0),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 BLOCK = 8  # queries are handled in squares of this side on large grids
+GPU_BLOCKS = 64  # of these squares at once, where many small products are slow
 
 
 class NeighborhoodAttention(nn.Module):
@@ -65,8 +66,10 @@ class NeighborhoodAttention(nn.Module):
         # padded queries may see nothing at all: a finite floor keeps their softmax defined
         mask = torch.zeros(inside.shape, dtype=x.dtype, device=x.device).masked_fill(~inside, -1e4)
         out = torch.empty_like(q)
-        for i in range(nh * nw):  # one block at a time keeps the score matrices small
-            out[:, i] = _attend(q[:, i], k[:, i], v[:, i], bias + mask[i])
+        at_once = 1 if x.device.type == "cpu" else GPU_BLOCKS  # keeps the score matrices small
+        for i in range(0, nh * nw, at_once):
+            blocks = slice(i, i + at_once)
+            out[:, blocks] = _attend(q[:, blocks], k[:, blocks], v[:, blocks], bias + mask[blocks])
         out = out.view(b, nh, nw, self.heads, BLOCK, BLOCK, -1).permute(0, 1, 4, 2, 5, 3, 6)
         return out.reshape(b, nh * BLOCK, nw * BLOCK, c)[:, :h, :w]
 

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-ALEX_WEIGHTS = Path(__file__).parents[2] / "bench" / "weights" / "lpips_alex.safetensors"  # installed with t1d
 EPSILON = 1e-10
 # Stands in for a zero under the square root: far too small to change a value, but with a finite slope.
 SMALLEST_SQUARE = 1e-36

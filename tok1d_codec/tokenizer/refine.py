@@ -13,29 +13,29 @@ from .base import Loss
 if TYPE_CHECKING:
     from .t1d import T1DTokenizer
 
-RATE = 0.1  # of Adam, falling to 0; latents are of the order of 1
+RATE = 0.05  # of Adam, falling to 0; latents are of the order of 1
 BETAS = (0.8, 0.95)
 REGION = 16  # patches; larger pictures are refined square by square
-CONTEXT = 4  # patches around a square that are decoded with it, as they are
+CONTEXT = 8  # patches around a square that are decoded with it, as they are
 
 
 def refine(tokenizer: T1DTokenizer, images: Tensor, indices: list[Tensor], loss: Loss, steps: int) -> list[Tensor]:
     """`Tokenizer.refine` for residual levels: gradient steps on the latents, quantized anew after each.
 
     The gradient at the quantized latents moves the latents themselves (straight-through). Of all tokens
-    seen on the way those of least loss are kept, the first ones included. Sides of the images are
-    multiples of the patch.
+    seen on the way those of least loss are kept, the first ones included.
 
     Source: Yang et al., "Improving Inference for Neural Image Compression", arXiv:2006.04240, for the idea.
     Differs: no annealing; indices are found again by nearest codes; the rate stays the number of tokens.
     """
     p = tokenizer.config.patch
-    indices = [index.clone() for index in indices]
-    with torch.no_grad():
-        z = tokenizer.latents(images)
-    for inner, outer in _regions(*z.shape[-2:]):
-        top, bottom, left, right = (side * p for side in outer)
-        _descend(_Region(tokenizer, z, indices, inner, outer), images[..., top:bottom, left:right], loss, steps)
+    with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
+        images, indices = images.clone(), [index.clone() for index in indices]
+        with torch.no_grad():
+            z = tokenizer.latents(images)
+        for inner, outer in _regions(*z.shape[-2:]):
+            top, bottom, left, right = (side * p for side in outer)
+            _descend(_Region(tokenizer, z, indices, inner, outer), images[..., top:bottom, left:right], loss, steps)
     return indices
 
 
@@ -79,9 +79,12 @@ def _descend(region: _Region, target: Tensor, loss: Loss, steps: int) -> None:
     least = torch.full((len(target),), torch.inf, device=target.device)
     for step in range(steps + 1):
         codes = region.quantizer.decode(tokens, region.z.shape[-2:]).requires_grad_()
-        values = loss(region.pixels(codes), target)
-        better = values.detach() < least
-        least = torch.where(better, values.detach(), least)
+        restored = region.pixels(codes)[..., : target.shape[-2], : target.shape[-1]]
+        values = loss(restored, target)
+        with torch.no_grad():
+            seen = loss(restored.clamp(0, 1), target)  # without the clamp there is a gradient everywhere
+        better = seen < least
+        least = torch.where(better, seen, least)
         for kept, token in zip(region.tokens, tokens):
             kept[better] = token[better]
         if step == steps:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import WrongWeights
+
 if TYPE_CHECKING:
     from .t1d import Encoder, T1DTokenizer
 
@@ -31,8 +33,12 @@ def start(tokenizer: T1DTokenizer, images: Tensor, weights: dict[str, Tensor] | 
         weights: those of a trained model: whatever they hold is copied, also into larger tensors, whose
             other entries stay as they are. Latents of a model without detail are turned so that the learned
             dimensions are their principal ones.
+
+    Raises: WrongWeights: these are of another family or of larger networks.
     """
     encoder, decoder, config = tokenizer.encoder, tokenizer.decoder, tokenizer.config
+    if weights:
+        _check_fit(tokenizer, weights)
     _start_pca(encoder, images, config.components)
     _start_base(tokenizer)
     if weights:
@@ -47,6 +53,15 @@ def start(tokenizer: T1DTokenizer, images: Tensor, weights: dict[str, Tensor] | 
     if config.detail_dims and not (weights and "encoder.detail" in weights):
         _start_detail(tokenizer, images, keep_base=bool(weights))
     tokenizer.quantizer.start_from(torch.cat([encoder(encoder.coefficients(part)) for part in images.split(CHUNK)]))
+
+
+def _check_fit(tokenizer: T1DTokenizer, weights: dict[str, Tensor]) -> None:
+    own = tokenizer.state_dict()
+    for name in ("encoder.mean", "encoder.basis", "encoder.embed.weight", "decoder.embed.weight", "decoder.head.out.weight"):
+        if name not in weights or any(a < b for a, b in zip(own[name].shape, weights[name].shape)):
+            raise WrongWeights(f"no {name} that fits in the model to start from; give one of this family and size")
+    if weights["encoder.mean"].shape != own["encoder.mean"].shape:
+        raise WrongWeights("the model to start from has patches of another size; give one of this preset")
 
 
 def _start_pca(encoder: Encoder, images: Tensor, components: int) -> None:
@@ -111,13 +126,14 @@ def _start_detail(tokenizer: T1DTokenizer, images: Tensor, keep_base: bool) -> N
     encoder.detail.copy_(DETAIL_GAIN * directions)
     encoder.told.copy_(DETAIL_GAIN * map_back[:-1] @ directions)
     guess = torch.cat([map_back[:-1], directions.t() / DETAIL_GAIN]).t()  # (components, code_dim)
+    bias = map_back[-1] - directions @ (directions.t() @ map_back[-1])  # the rest of it is in the detail
     if not keep_base:
         decoder.skip.weight.copy_(guess)
-        decoder.skip.bias.copy_(map_back[-1])
+        decoder.skip.bias.copy_(bias)
         return
     seen = torch.linalg.pinv(decoder.thumb.weight) @ decoder.thumb.weight  # projects on what the base sees
     head = decoder.coefficient_head
-    for tensor, new in ((decoder.skip.weight, guess), (decoder.skip.bias, map_back[-1])):
+    for tensor, new in ((decoder.skip.weight, guess), (decoder.skip.bias, bias)):
         tensor.copy_(seen @ tensor + new - seen @ new)
     for tensor in (head.weight, head.bias):
         tensor.copy_(seen @ tensor)

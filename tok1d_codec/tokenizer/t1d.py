@@ -17,7 +17,7 @@ from .quantizer import ResidualVQ
 from .refine import refine
 from .start import LATENT_SCALE, THUMB, start
 
-TILE = 32  # patches; the pixel head runs over squares of this side on large pictures
+TILE, GPU_TILE = 32, 64  # patches; the pixel head runs over squares of this side on large pictures
 HALO = 6  # patches around a tile; more than the pixel head can see
 POWER = 0.25  # of `urgency`, by LPIPS on validation pictures
 SECOND_FIRST = 1e3  # the second level everywhere before the third anywhere: its mask then costs nothing
@@ -123,9 +123,10 @@ class Decoder(nn.Module):
         shown = None if self.skip is None else self.picture(coefficients) - base
         return base + self.head(x.permute(0, 3, 1, 2), shown).float()
 
-    def pixels_tiled(self, x: Tensor, coefficients: Tensor, tile: int = TILE) -> Tensor:
+    def pixels_tiled(self, x: Tensor, coefficients: Tensor, tile: int | None = None) -> Tensor:
         """The same picture from tiles that overlap by more than the head sees: bounded memory, no seam."""
         b, h, w, _ = x.shape
+        tile = tile or (TILE if x.device.type == "cpu" else GPU_TILE)
         p = self.patch
         out = x.new_empty((b, 3, h * p, w * p))
         for top in range(0, h, tile):
@@ -216,7 +217,7 @@ class T1DTokenizer(Tokenizer):
         return self.encoder(coefficients)
 
     def refine(self, images: Tensor, indices: list[Tensor], loss: Loss, steps: int) -> list[Tensor]:
-        return refine(self, pad_to_patches(images, self.config.patch), indices, loss, steps)
+        return refine(self, images, indices, loss, steps)
 
     @torch.inference_mode()
     def decode(self, indices: list[Tensor], height: int, width: int) -> Tensor:

@@ -62,7 +62,7 @@ class TrainConfig:
 
 
 _TINY_MODEL = TokenizerConfig(
-    components=48, width=32, heads=2, encoder_layers=1, decoder_layers=1, code_dim=16,
+    components=48, width=32, heads=2, encoder_layers=1, decoder_layers=1, code_dim=16, detail_dims=8,
     codebook_sizes=(16, 32, 32), strides=(2, 1, 1), head_channels=(16, 16, 8, 8), head_blocks=(1, 0, 0, 0),
 )  # fmt: skip
 
