@@ -28,6 +28,7 @@ from tok1d_codec.models.store import load_model
 KODAK = (768, 512)  # pixels
 LARGE = (6000, 4000)
 RUNS = 7
+EFFORTS = (1, 3, 5, 9)
 
 
 def measure() -> dict:
@@ -41,6 +42,7 @@ def measure() -> dict:
         "matmul_gflops": round(rate / 1e9, 1),
         "encode": _timed(lambda: encode(pixels, model), rate),
         "decode": _timed(lambda: decode(data, model), rate),
+        "effort_seconds": {str(effort): _seconds(lambda: encode(pixels, model, effort=effort)) for effort in EFFORTS},
     }
     with tempfile.TemporaryDirectory() as folder:
         small, large = Path(folder) / "small.png", Path(folder) / "large.png"
@@ -68,6 +70,13 @@ def _timed(call: Callable, rate: float) -> dict[str, float]:
     seconds, flops = _best(call), counter.get_total_flops()
     share = flops / rate / seconds
     return {"seconds": round(seconds, 3), "gflop": round(flops / 1e9, 1), "share": round(share, 2)}
+
+
+def _seconds(call: Callable) -> float:
+    """-> seconds of one call, for what takes long enough to be measured once."""
+    start = time.perf_counter()
+    call()
+    return round(time.perf_counter() - start, 1)
 
 
 def _best(call: Callable) -> float:

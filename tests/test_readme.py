@@ -73,10 +73,12 @@ def test_every_command_and_option_in_readme_exists(capsys):
     named = {line.split()[1] for line in SHELL if line.startswith("t1d ")}
     assert named <= set(COMMANDS)
     for line in SHELL:
-        if line.startswith("t1d train"):
-            assert main(["train", line.split("t1d train ")[-1].split()[0], "--help"]) == 0
+        if line.startswith("t1d "):
+            words = line.split()[1:]
+            command = words[:2] if words[0] == "train" else words[:1]
+            assert main([*command, "--help"]) == 0
             text = capsys.readouterr().out
-            assert all(option in text for option in re.findall(r"--[a-z]+", line))
+            assert words[0] == "models" or all(option in text for option in re.findall(r"--[a-z]+", line)), line
 
 
 def test_the_test_command_is_the_one_that_ci_runs():
@@ -99,6 +101,25 @@ def test_the_table_shows_the_recorded_figures():
     for n, asked in enumerate(record["meta"]["settings"]):
         row = [results[key][n] for key in ("bpp", "psnr-rgb", "ms-ssim-rgb", "lpips-alex")]
         assert "| {:g} | {:.4f} | {:.2f} | {:.3f} | {:.3f} |".format(asked, *row) in TEXT
+
+
+def test_the_table_of_effort_shows_the_recorded_figures():
+    files = list((ROOT / "bench/results/kodak").glob("t1d-effort*.json"))
+    assert files
+    for file in files:
+        record = json.loads(file.read_text())
+        results = record["results"]
+        for n, asked in enumerate(record["meta"]["settings"]):
+            row = [results[key][n] for key in ("bpp", "psnr-rgb", "ms-ssim-rgb", "lpips-alex", "encoding_time")]
+            assert "| {:g} | {:.4f} | {:.2f} | {:.3f} | {:.3f} | {:.1f} |".format(asked, *row) in TEXT
+
+
+def test_the_table_of_families_shows_the_recorded_figures():
+    record = json.loads((ROOT / "bench/results/families.json").read_text())
+    assert set(record["families"]) == {"t1d", "titok", "patch-vq"}
+    for family, figures in record["families"].items():
+        row = figures["pictures"], figures["bpp"], figures["psnr"], figures["lpips_alex"]
+        assert "| `{}` | {:,} | {:.4f} | {:.2f} | {:.3f} |".format(family, *row) in TEXT
 
 
 def test_links_lead_somewhere():

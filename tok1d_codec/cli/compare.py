@@ -16,12 +16,13 @@ from tok1d_codec.cli.options import FILE, say, use_threads
 @click.option("--bpp", "rates_bpp", multiple=True, type=options.Finite(min=0, min_open=True),
               help="A rate in bits per pixel; may be repeated.  [default: 0.005, 0.01, 0.02, 0.04]")
 @click.option("--width", type=click.IntRange(min=1), help="Of the sheet, in pixels.  [default: full size]")
+@options.effort
 @options.model
 @options.device
 @options.threads
 @options.force
 def compare(sources: tuple[Path, ...], target: Path, rates_bpp: tuple[float, ...], width: int | None,
-            model: str, device: str, threads: int | None, force: bool) -> None:  # fmt: skip
+            effort: int, model: str, device: str, threads: int | None, force: bool) -> None:  # fmt: skip
     """Show the pictures IN at several rates, each beside WebP of the same number of bytes."""
     from tok1d_codec.cli.contact_sheet import contact_sheet, shrunk
     from tok1d_codec.image.io import check_output, output_format, read_picture, write_picture
@@ -37,7 +38,7 @@ def compare(sources: tuple[Path, ...], target: Path, rates_bpp: tuple[float, ...
     for source, picture in pictures:
         for note in picture.notes:
             say(f"t1d: {source}: {note}")
-        found = list(pairs(picture.pixels, loaded, device, rates_bpp or RATES_BPP))
+        found = list(pairs(picture.pixels, loaded, device, rates_bpp or RATES_BPP, effort))
         rows += sheet_rows(source.stem, picture.pixels, found)
     write_picture(shrunk(contact_sheet(rows), width), target, force=force)
     say(f"{target}: {len(sources)} pictures")

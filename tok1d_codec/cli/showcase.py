@@ -44,10 +44,12 @@ class Pair:
     webp: Webp
 
 
-def pairs(pixels: np.ndarray, model: Model, device: str, rates_bpp: Sequence[float]) -> Iterator[Pair]:
+def pairs(
+    pixels: np.ndarray, model: Model, device: str, rates_bpp: Sequence[float], effort: int = 0
+) -> Iterator[Pair]:
     """Picture, uint8 (H, W, 3) -> a pair for each rate; where t1d has no file so small, its smallest one."""
     for rate_bpp in rates_bpp:
-        data = encode_at(pixels, model, rate_bpp)
+        data = encode_at(pixels, model, rate_bpp, effort)
         yield Pair(rate_bpp, data, decode(data, model, device=device), best_webp(pixels, len(data)))
 
 
