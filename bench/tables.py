@@ -60,7 +60,8 @@ def report(records: Sequence[Record], title: str) -> str:
         parts += [f"## At the rates of {test.name}",
                   "The others at their best scale, interpolated; - is out of their range.",
                   same_rate_table(test, bests),
-                  "## BD-rate", "Negative: fewer bits for the same quality.", bd_table(test, [*bests, *(t for t in tests if t.name == "t1d" != test.name)])]
+                  "## BD-rate", "Negative: fewer bits for the same quality.", bd_table(test, 
+                           [*bests, *(t for t in tests if t.name == "t1d" != test.name)])]
     return "\n\n".join([*parts, "## Every point", points_table(measured)]) + "\n"
 
 

@@ -39,7 +39,8 @@ def perceptual_loss(device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
 
     def loss(restored: Tensor, original: Tensor) -> Tensor:
         short = [max(0, LEAST_SIDE - side) for side in original.shape[-2:]]
-        restored, original = (pad(x * 2 - 1, (0, short[1], 0, short[0]), mode="replicate") for x in (restored, original))
+        missing = 0, short[1], 0, short[0]
+        restored, original = (pad(x * 2 - 1, missing, mode="replicate") for x in (restored, original))
         squared = (restored - original).square().mean((1, 2, 3))
         return SQUARED_WEIGHT * squared + net(restored, original)
 

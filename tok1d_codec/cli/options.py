@@ -27,8 +27,13 @@ device = click.option(
     show_default=True,
     help="Where the networks run; auto is the GPU where there is one.",
 )
-effort = click.option("--effort", type=click.IntRange(0, 9), default=0, show_default=True,
-                      help="How long to search for tokens that look better; 9 takes about 100 times as long as 0.")  # fmt: skip
+effort = click.option(
+    "--effort",
+    type=click.IntRange(0, 9),
+    default=0,
+    show_default=True,
+    help="How long to search for tokens that look better; 9 takes some 100 times as long as 0.",
+)
 threads = click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: one per core]")
 force = click.option("--force", is_flag=True, help="Overwrite outputs that exist.")
 model = click.option("--model", default="t1d", show_default=True, help="A name that `t1d models` lists.")

@@ -105,5 +105,5 @@ def _regions(rows: int, cols: int) -> Iterator[tuple[tuple[int, ...], tuple[int,
     for top in range(0, rows, REGION):
         for left in range(0, cols, REGION):
             bottom, right = min(top + REGION, rows), min(left + REGION, cols)
-            outer = max(top - CONTEXT, 0), min(bottom + CONTEXT, rows), max(left - CONTEXT, 0), min(right + CONTEXT, cols)
-            yield (top, bottom, left, right), outer
+            up, down = max(top - CONTEXT, 0), min(bottom + CONTEXT, rows)
+            yield (top, bottom, left, right), (up, down, max(left - CONTEXT, 0), min(right + CONTEXT, cols))

@@ -52,12 +52,13 @@ def start(tokenizer: T1DTokenizer, images: Tensor, weights: dict[str, Tensor] | 
             _turn(tokenizer, images, weights)
     if config.detail_dims and not (weights and "encoder.detail" in weights):
         _start_detail(tokenizer, images, keep_base=bool(weights))
-    tokenizer.quantizer.start_from(torch.cat([encoder(encoder.coefficients(part)) for part in images.split(CHUNK)]))
+    latents = [encoder(encoder.coefficients(part)) for part in images.split(CHUNK)]
+    tokenizer.quantizer.start_from(torch.cat(latents))
 
 
 def _check_fit(tokenizer: T1DTokenizer, weights: dict[str, Tensor]) -> None:
     own = tokenizer.state_dict()
-    for name in ("encoder.mean", "encoder.basis", "encoder.embed.weight", "decoder.embed.weight", "decoder.head.out.weight"):
+    for name in ("encoder.mean", "encoder.basis", "encoder.out.weight", "decoder.embed.weight"):
         if name not in weights or any(a < b for a, b in zip(own[name].shape, weights[name].shape)):
             raise WrongWeights(f"no {name} that fits in the model to start from; give one of this family and size")
     if weights["encoder.mean"].shape != own["encoder.mean"].shape:
