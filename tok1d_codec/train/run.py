@@ -15,9 +15,11 @@ from ..data.crops import centre_crops
 from ..data.shards import load_pictures, split_sources
 from ..device import pick_device
 from ..errors import MissingData
+from ..models.store import read_config
 from .export import export
 from .loop import Hardware, Trainer
 from .presets import preset, with_quantizer
+from .prior_run import with_prior
 from .state import RunFolder
 from .validate import Validation
 
@@ -25,7 +27,7 @@ from .validate import Validation
 def run_training(
     sources: list[str], validation: list[str], out: Path, preset_name: str, minutes: float | None, *, alex: Path,
     vgg: Path | None = None, init: Path | None = None, resume: bool = False, device: str = "auto", precision: str = "auto",
-    compile_losses: bool = False, seed: int = 0, quantizer: str | None = None,
+    compile_losses: bool = False, seed: int = 0, quantizer: str | None = None, decoder_only: bool = False,
 ) -> Path | None:  # fmt: skip
     """Train a tokenizer in the folder `out` -> its `model.safetensors` (None in all processes but the first).
 
@@ -35,6 +37,7 @@ def run_training(
         preset_name: it decides the family. Ignored with `resume`: the run goes on as it was planned.
         alex, vgg: LPIPS weight files; without `vgg` that loss is left out.
         init: model file to start from; the first stage, without pixels, is then left out.
+        decoder_only: the model `init` keeps its shapes, encoder, codes and prior, so that its files stay valid.
         quantizer: "vq", "fsq" or "lfq", for any family but t1d, instead of the preset's.
 
     Raises:
@@ -48,6 +51,8 @@ def run_training(
     weights = None
     if init and not resume:
         weights, config = _read_weights(init), replace(config, coefficient_share=0.0)
+        if decoder_only:
+            config = replace(config, model=read_config(init), freeze_encoder=0.0, rate=config.rate / 4)
     files, held_out = split_sources(sources, validation)
     hardware = _hardware(device, precision, compile_losses)
     try:
@@ -64,7 +69,11 @@ def run_training(
         else:
             trainer.start(weights)
         trainer.train()
-        return export(run, pictures, config) if hardware.rank == 0 else None
+        if hardware.rank > 0:
+            return None
+        if decoder_only:
+            return with_prior(export(run, pictures, config, rounds=0), init, run.model_file)
+        return export(run, pictures, config)
     finally:
         if hardware.world > 1:
             torch.distributed.destroy_process_group()
