@@ -256,3 +256,21 @@ def test_two_processes_keep_the_same_weights(folder, tmp_path):
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout.count("processes agree 2") == 2
     assert (out / "model.safetensors").exists()
+
+
+def test_the_decoder_alone_learns_and_tokens_stay(folder, tmp_path, capsys):
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    command = ["train", "tokenizer", "--data", str(folder), "--preset", "tiny", "--device", "cpu", "--minutes", "0.02"]
+    assert main([*command, "--out", str(tmp_path / "first")]) == 0
+    first, tensors = tmp_path / "first.safetensors", load_file(tmp_path / "first" / "model.safetensors")
+    with safe_open(tmp_path / "first" / "model.safetensors", framework="pt") as file:
+        save_file(tensors | {"prior.exp": torch.ones(3)}, first, metadata=file.metadata())
+    assert main([*command, "--out", str(tmp_path / "second"), "--decoder-only"]) == 2
+    assert main([*command, "--out", str(tmp_path / "second"), "--decoder-only", "--init", str(first)]) == 0
+    second = load_file(tmp_path / "second" / "model.safetensors")
+    assert torch.equal(second["prior.exp"], torch.ones(3)) and not any(k.startswith("tables.") for k in second)
+    kept = {k for k in second if k.startswith(("encoder.", "quantizer."))}
+    assert kept and all(torch.equal(second[k], tensors[k]) for k in kept)
+    assert not torch.equal(second["decoder.head.out.weight"], tensors["decoder.head.out.weight"])

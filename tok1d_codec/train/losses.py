@@ -16,7 +16,7 @@ from .presets import TrainConfig
 
 PLAIN = 1e-3  # squared difference of neighbouring pixels in [-1, 1] at which an area counts as half plain
 FINE = 1e-3  # amplitude in [-1, 1] below which fine detail counts as none
-VGG_SHARE = 4  # VGG, ten times as dear as AlexNet, sees every so manieth picture
+VGG_SHARE = 2  # VGG, ten times as dear as AlexNet, sees every so manieth picture
 
 
 class PixelLosses(nn.Module):
