@@ -13,7 +13,7 @@ from .base import Loss
 if TYPE_CHECKING:
     from .t1d import T1DTokenizer
 
-RATE = 0.05  # of Adam, falling to 0; latents are of the order of 1
+RATE = 0.1  # of Adam, falling to 0; latents are of the order of 1
 BETAS = (0.8, 0.95)
 REGION = 16  # patches; larger pictures are refined square by square
 CONTEXT = 8  # patches around a square that are decoded with it, as they are
