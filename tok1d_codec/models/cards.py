@@ -69,6 +69,19 @@ CARDS: tuple[ModelCard, ...] = (
         trained="2026-11, 7,073 photographs, two CPU cores, from t1d-1",
         urgency_range=(0.35, 0.006),
     ),
+    ModelCard(
+        id=3,
+        name="t1d-3",
+        family="t1d",
+        file="t1d-3.safetensors",
+        sha256="3978dc0a78141f394b3dd72d2cf07d4f1291ae3d8fbd188911996e9ca9d2df2c",
+        patch=32,
+        strides=(2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+        codebook_sizes=(1024, 512, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024),
+        licence="Apache-2.0",
+        trained="2026-11, 7,073 photographs, two CPU cores, the decoder of t1d-2 trained further",
+        urgency_range=(0.35, 0.006),
+    ),
 )
 
 
