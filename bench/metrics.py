@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench import LPIPS_ALEX
+from tok1d_codec.effort import LEAST_SIDE
 from tok1d_codec.nn.lpips import LPIPS
 
 PEAK = 255.0
 WINDOW, SIGMA = 11, 1.5
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # finest scale first
-LPIPS_MIN_SIDE = 32  # AlexNet's pooling leaves nothing of smaller pictures
 METRICS = ("psnr-rgb", "ms-ssim-rgb", "lpips-alex", "border-ratio", "colour-error")
 
 
@@ -175,5 +175,5 @@ def _lpips_features(pixels: np.ndarray) -> list[Tensor]:
     height, width = pixels.shape[:2]
     planes = torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32))
     image = planes[None] / 127.5 - 1  # (1, 3, H, W) in [-1, 1]
-    missing = (0, max(0, LPIPS_MIN_SIDE - width), 0, max(0, LPIPS_MIN_SIDE - height))
+    missing = (0, max(0, LEAST_SIDE - width), 0, max(0, LEAST_SIDE - height))
     return _alex().features(F.pad(image, missing, mode="replicate"))

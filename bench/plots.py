@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import published
-from bench.records import BEST, QUALITY, Record, is_t1d
+from bench.records import BEST, QUALITY, Record, family, is_t1d
 
 COLOURS = {"t1d": "#d62728", "jpeg": "#8c6d31", "webp": "#1f77b4", "avif": "#2ca02c"}
 LABELS = {
@@ -40,8 +40,9 @@ def _plot(records: Sequence[Record], metric: str, title: str, path: Path, with_p
         codec, scale = record.meta["codec"], record.meta["scale"]
         ours = is_t1d(codec)
         whole = ours or scale == BEST  # the rest are single scales: faint dots under the curve
-        axes.plot(record.results["bpp"], record.results[metric], color=COLOURS[codec.split("-")[0]],
-                  linestyle="-" if codec in COLOURS else "--", linewidth=2.2 if ours else 1.5 if whole else 0, alpha=1 if whole else 0.45,
+        axes.plot(record.results["bpp"], record.results[metric], color=COLOURS[family(codec)],
+                  linestyle="-" if codec in COLOURS else "--", alpha=1 if whole else 0.45,
+                  linewidth=2.2 if ours else 1.5 if whole else 0,
                   marker="o" if scale != BEST else "", markersize=5 if ours else 3,
                   label=_label(codec) if whole else None, zorder=3 if ours else 2)
     axes.xaxis.set_major_formatter("{x:g}")

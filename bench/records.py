@@ -46,9 +46,14 @@ def make_record(codec: str, scale: int, description: str, meta: dict[str, Any], 
                   results, {"names": list(names), **pictures})
 
 
+def family(codec: str) -> str:
+    """Name of a codec, "t1d-effort4" -> the one of `bench.CODECS` that it is of, "t1d"."""
+    return codec.split("-")[0]
+
+
 def is_t1d(codec: str) -> bool:
-    """Name of a codec -> whether it is t1d, at whatever effort."""
-    return codec.split("-")[0] == "t1d"
+    """Name of a codec -> whether it is t1d, of whatever model and effort."""
+    return family(codec) == "t1d"
 
 
 def scale_label(scale: int) -> str:

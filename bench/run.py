@@ -93,6 +93,6 @@ def _in_order(curves: Sequence[Record]) -> list[Record]:
     """Curves -> by codec, then the larger scale first, the best of them last."""
     def place(curve: Record) -> tuple[int, str, float]:
         scale = curve.meta["scale"]
-        family, size = curve.meta["codec"].split("-")[0], float("inf") if scale == records.BEST else scale
-        return CODECS.index(family), curve.meta["codec"], size
+        codec, size = curve.meta["codec"], float("inf") if scale == records.BEST else scale
+        return CODECS.index(records.family(codec)), codec, size
     return sorted(curves, key=place)

@@ -9,8 +9,8 @@ from bench.bd import bd_rate
 from bench.records import BEST, QUALITY, Record, is_t1d, scale_label, value_at
 
 SHORT = {"psnr-rgb": "PSNR", "ms-ssim-rgb": "MS-SSIM", "lpips-alex": "LPIPS-Alex"}
-_FORMATS = {"psnr-rgb": "{:.2f}", "ms-ssim-rgb": "{:.4f}", "lpips-alex": "{:.4f}", "border-ratio": "{:.3f}", "colour-error": "{:.2f}",
-            "bpp": "{:.4f}", "encoding_time": "{:.3f}", "decoding_time": "{:.3f}"}
+_FORMATS = {"psnr-rgb": "{:.2f}", "ms-ssim-rgb": "{:.4f}", "lpips-alex": "{:.4f}", "border-ratio": "{:.3f}",
+            "colour-error": "{:.2f}", "bpp": "{:.4f}", "encoding_time": "{:.3f}", "decoding_time": "{:.3f}"}
 
 
 def points_table(records: Sequence[Record]) -> str:

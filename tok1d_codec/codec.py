@@ -66,9 +66,11 @@ def encode(
     else:
         urgency, quality = tokens_at(0)[1], DEFAULT_QUALITY if quality is None else quality
         data = write(0, 0 if urgency is None else wanted(quality, urgency, model.card.urgency_range))
+    if effort == 0:
+        return data
     scale = unpack(data).header.scale
     urgency = tokens_at(scale)[1]
-    if effort == 0 or urgency is None:
+    if urgency is None:
         return data
     return _refined(data, _image(pixels, model, scale), urgency, model, effort, limit_bytes)
 

@@ -14,9 +14,11 @@ def attention() -> NeighborhoodAttention:
     return layer.eval()
 
 
+@pytest.mark.parametrize("at_once", [1, 4, 64])
 @pytest.mark.parametrize("h, w", [(1, 1), (3, 5), (8, 8), (17, 9), (16, 24)])
 @torch.no_grad()
-def test_blocks_give_what_the_dense_form_gives(attention, h, w):
+def test_blocks_give_what_the_dense_form_gives(attention, h, w, at_once, monkeypatch):
+    monkeypatch.setattr("tok1d_codec.nn.attention.CPU_BLOCKS", at_once)  # GPUs take several
     x = torch.randn(2, h, w, 16)
     assert torch.allclose(attention._blockwise(x), attention._dense(x), atol=1e-5)
 

@@ -269,8 +269,13 @@ def test_the_decoder_alone_learns_and_tokens_stay(folder, tmp_path, capsys):
         save_file(tensors | {"prior.exp": torch.ones(3)}, first, metadata=file.metadata())
     assert main([*command, "--out", str(tmp_path / "second"), "--decoder-only"]) == 2
     assert main([*command, "--out", str(tmp_path / "second"), "--decoder-only", "--init", str(first)]) == 0
+    resumed = ["--resume", "--minutes", "0.03"]
+    assert main([*command[:-2], *resumed, "--out", str(tmp_path / "second")]) == 0
     second = load_file(tmp_path / "second" / "model.safetensors")
     assert torch.equal(second["prior.exp"], torch.ones(3)) and not any(k.startswith("tables.") for k in second)
     kept = {k for k in second if k.startswith(("encoder.", "quantizer."))}
     assert kept and all(torch.equal(second[k], tensors[k]) for k in kept)
     assert not torch.equal(second["decoder.head.out.weight"], tensors["decoder.head.out.weight"])
+    plain = tmp_path / "first" / "model.safetensors"  # it has static tables, and no prior to keep
+    assert main([*command, "--out", str(tmp_path / "third"), "--decoder-only", "--init", str(plain)]) == 0
+    assert "tables.0" in load_file(tmp_path / "third" / "model.safetensors")

@@ -99,9 +99,8 @@ def _load_tokenizer(path: Path) -> Tokenizer:
 
     from ..tokenizer import FAMILIES
 
-    config = read_config(path)
     with safe_open(path, framework="pt") as file:
-        family = FAMILIES[file.metadata()["family"]]
+        family, config = FAMILIES[file.metadata()["family"]], read_config(file.metadata())
         weights = {k: file.get_tensor(k).float() for k in file.keys() if not k.startswith(("tables.", PREFIX))}
     with torch.device("meta"):
         tokenizer = family(config)
@@ -109,9 +108,8 @@ def _load_tokenizer(path: Path) -> Tokenizer:
     return tokenizer.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
-def read_config(path: Path) -> object:
-    """Safetensors file of a tokenizer -> the configuration of its family."""
+def read_config(metadata: dict[str, str]) -> object:
+    """Metadata of a tokenizer's weight file -> the configuration of its family."""
     from ..tokenizer import FAMILIES
 
-    with safe_open(path, framework="pt") as file:
-        return FAMILIES[file.metadata()["family"]].Config.from_json(file.metadata()["config"])
+    return FAMILIES[metadata["family"]].Config.from_json(metadata["config"])

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 BLOCK = 8  # queries are handled in squares of this side on large grids
-GPU_BLOCKS = 64  # of these squares at once, where many small products are slow
+CPU_BLOCKS, GPU_BLOCKS = 1, 64  # of these squares at once: small score matrices, or few small products
 
 
 class NeighborhoodAttention(nn.Module):
@@ -66,7 +66,7 @@ class NeighborhoodAttention(nn.Module):
         # padded queries may see nothing at all: a finite floor keeps their softmax defined
         mask = torch.zeros(inside.shape, dtype=x.dtype, device=x.device).masked_fill(~inside, -1e4)
         out = torch.empty_like(q)
-        at_once = 1 if x.device.type == "cpu" else GPU_BLOCKS  # keeps the score matrices small
+        at_once = CPU_BLOCKS if x.device.type == "cpu" else GPU_BLOCKS
         for i in range(0, nh * nw, at_once):
             blocks = slice(i, i + at_once)
             out[:, blocks] = _attend(q[:, blocks], k[:, blocks], v[:, blocks], bias + mask[blocks])

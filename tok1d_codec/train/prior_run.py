@@ -57,14 +57,20 @@ def run_prior_training(
     return path, run.records()[-1]["validation"]
 
 
+def keep_prior(weights: dict[str, torch.Tensor], path: Path) -> None:
+    """Tensors of a model -> those of its prior in a file of their own; no file if it has none."""
+    prior = {k: v for k, v in weights.items() if k.startswith(PREFIX)}
+    if prior:
+        save_file(prior, path)
+
+
 def with_prior(weights: Path, prior: Path, out: Path) -> Path:
-    """Weight file of a model, a file with a prior -> one file with both, without the static tables: `out`."""
+    """Weight file of a model, of a prior -> one file with both, without the static tables: `out`."""
     with safe_open(weights, framework="pt") as file:
         metadata = file.metadata()
         tensors = {k: file.get_tensor(k) for k in file.keys() if not k.startswith(("tables.", PREFIX))}
     partial = out.with_suffix(".partial")
-    tensors |= {k: v for k, v in load_file(prior).items() if k.startswith(PREFIX)}
-    save_file(tensors, partial, metadata=metadata)
+    save_file(tensors | load_file(prior), partial, metadata=metadata)
     partial.chmod(0o644)
     os.replace(partial, out)
     return out

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from ..data.crops import centre_crops
@@ -19,7 +19,7 @@ from ..models.store import read_config
 from .export import export
 from .loop import Hardware, Trainer
 from .presets import preset, with_quantizer
-from .prior_run import with_prior
+from .prior_run import keep_prior, with_prior
 from .state import RunFolder
 from .validate import Validation
 
@@ -52,7 +52,8 @@ def run_training(
     if init and not resume:
         weights, config = _read_weights(init), replace(config, coefficient_share=0.0)
         if decoder_only:
-            config = replace(config, model=read_config(init), freeze_encoder=0.0, rate=config.rate / 4)
+            config = replace(config, model=_read_model(init), freeze_encoder=0.0, rate=config.rate / 4)
+            keep_prior(weights, run.kept_prior)
     files, held_out = split_sources(sources, validation)
     hardware = _hardware(device, precision, compile_losses)
     try:
@@ -71,8 +72,8 @@ def run_training(
         trainer.train()
         if hardware.rank > 0:
             return None
-        if decoder_only:
-            return with_prior(export(run, pictures, config, rounds=0), init, run.model_file)
+        if run.kept_prior.exists():
+            return with_prior(export(run, pictures, config, rounds=0), run.kept_prior, run.model_file)
         return export(run, pictures, config)
     finally:
         if hardware.world > 1:
@@ -85,6 +86,11 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise MissingData(f"no model to start from in {path} ({str(error).splitlines()[0]})") from None
+
+
+def _read_model(path: Path) -> object:
+    with safe_open(path, framework="pt") as file:
+        return read_config(file.metadata())
 
 
 def _hardware(device: str, precision: str, compile_losses: bool) -> Hardware:

@@ -23,6 +23,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoint.pt"
         self.log_file = path / "log.jsonl"
         self.model_file = path / "model.safetensors"
+        self.kept_prior = path / "kept-prior.safetensors"  # where only the decoder learns
 
     def save(self, state: dict) -> None:
         """State -> checkpoint; a kill at any moment leaves the old one or the new one."""
