@@ -23,6 +23,7 @@ class TokenizerConfig:
     radius: int = 3  # a token attends to tokens at most this far away, in patches
     code_dim: int = 160
     detail_dims: int = 0  # of these: fixed linear detail, coded beside the learned latents
+    detail_level: int = 0  # the first level that codes detail; earlier ones code the learned latents only
     codebook_sizes: tuple[int, ...] = (1024, 512) + (1024,) * 12
     strides: tuple[int, ...] = (2,) + (1,) * 13
     head_channels: tuple[int, ...] = (192, 128, 96, 48)  # at 2, 4, 8, 16 cells a patch side

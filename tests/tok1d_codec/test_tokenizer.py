@@ -110,10 +110,33 @@ def test_a_model_without_detail_starts_one_with_it(photo):
         t.decoder.pixels(*t.decoder.features(t.latents((crops + 1) / 2), depth)) for t in (old, new)
     )  # fmt: skip
     assert (after - before).square().mean() < 0.05 * (before - crops).square().mean()
-    again = T1DTokenizer(new.config)
-    again.start_from(crops, new.state_dict())
-    kept = ((a, b) for (name, a), b in zip(again.state_dict().items(), new.state_dict().values()) if "quant" not in name)
-    assert all(torch.equal(a, b) for a, b in kept)
+
+
+@torch.no_grad()
+def test_a_model_of_the_same_sizes_is_taken_whole(photo):
+    torch.manual_seed(0)
+    old, new = (T1DTokenizer(preset("tiny").model) for _ in range(2))
+    old.start_from(crops_of(photo))
+    for parameter in old.parameters():
+        parameter.add_(torch.randn_like(parameter) * 0.02)
+    new.start_from(crops_of(photo), old.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(new.state_dict().values(), old.state_dict().values()))
+    assert torch.equal(new.quantizer.statistics["ema_sum2"], old.quantizer.codebook(2))
+
+
+@torch.no_grad()
+def test_levels_without_detail_keep_the_tokens_of_the_model_they_come_from(photo):
+    torch.manual_seed(0)
+    crops = crops_of(photo)
+    small = replace(preset("tiny").model, code_dim=8, detail_dims=0)
+    old = T1DTokenizer(small)
+    old.start_from(crops)
+    new = T1DTokenizer(replace(small, code_dim=16, detail_dims=8, detail_level=2))
+    new.start_from(crops, old.state_dict())
+    before, after = (t.encode((crops + 1) / 2) for t in (old, new))
+    agree = [(a == b).float().mean() for a, b in zip(before, after)]
+    assert agree[0] > 0.99 and agree[1] > 0.99 and agree[2] < 0.5
+    assert new.quantizer.codebook(2)[:, 8:].any()
 
 
 @pytest.mark.parametrize("other", [{"width": 64}, {"patch": 16}, {"components": 64}])

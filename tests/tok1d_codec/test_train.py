@@ -23,7 +23,7 @@ from tok1d_codec.errors import MissingData
 from tok1d_codec.models.cards import ModelCard
 from tok1d_codec.models.store import Model, _load_tokenizer
 from tok1d_codec.prior.static import StaticTables
-from tok1d_codec.train.losses import fine_excess, lattice_error, plain_error
+from tok1d_codec.train.losses import border_excess, fine_excess, lattice_error, plain_error
 from tok1d_codec.train.loop import Hardware, Trainer
 from tok1d_codec.train.presets import preset
 from tok1d_codec.train.state import RunFolder
@@ -156,6 +156,17 @@ def test_invented_fine_detail_counts_and_lost_detail_does_not(photo):
     assert fine_excess(smooth, image) < 0.3 * fine_excess(smooth + screen, image)
     assert fine_excess(smooth, smooth) < 0.1 * fine_excess(smooth + stripes, smooth)
     assert fine_excess(image + stripes, image) > fine_excess(image, image) > 0  # the checkerboard band is all unwanted
+
+
+def test_invented_steps_count_across_patch_borders_only(photo):
+    image = torch.from_numpy(photo).permute(2, 0, 1)[None] / 127.5 - 1  # (1, 3, 96, 160)
+    blocks = 0.2 * torch.rand(1, 3, 3, 5).repeat_interleave(32, 2).repeat_interleave(32, 3)
+    assert border_excess(image, image, 32) == 0
+    assert border_excess(torch.zeros_like(image), image, 32) == 0  # what is lost was not invented
+    found = border_excess(image + blocks, image, 32)
+    assert found > 0.05
+    moved = torch.roll(blocks, (16, 16), (2, 3))
+    assert border_excess(image + moved, image, 32) < 0.05 * found
 
 
 def test_a_frozen_encoder_stands_still(trainer):

@@ -108,17 +108,20 @@ def figures(data: bytes, original: np.ndarray, decoded: np.ndarray) -> str:
 
 
 def best_webp(pixels: np.ndarray, max_bytes: int) -> Webp:
-    """Pixels uint8 (H, W, 3) -> the WebP file of highest PSNR in `max_bytes`, else the smallest one.
+    """Pixels uint8 (H, W, 3) -> the WebP file of highest PSNR in `max_bytes`, else the smallest one."""
+    return max(webp_files(pixels, max_bytes), key=lambda file: psnr_rgb(pixels, file.pixels))
 
-    At each scale the highest quality that fits is tried.
+
+def webp_files(pixels: np.ndarray, max_bytes: int) -> list[Webp]:
+    """Pixels uint8 (H, W, 3) -> at each scale the WebP file of the highest quality in `max_bytes`.
+
+    Where none at any scale is so small, the smallest one alone.
     """
     height, width = pixels.shape[:2]
     files = [(scale, _largest_fit(pixels, scale, max_bytes)) for scale in SCALES]
     trials = [Webp(data, scale, WEBP.decode(data, width, height)) for scale, data in files]
     fitting = [trial for trial in trials if len(trial.data) <= max_bytes]
-    if fitting:
-        return max(fitting, key=lambda trial: psnr_rgb(pixels, trial.pixels))
-    return min(trials, key=lambda trial: len(trial.data))
+    return fitting or [min(trials, key=lambda trial: len(trial.data))]
 
 
 def _largest_fit(pixels: np.ndarray, scale: int, max_bytes: int) -> bytes:

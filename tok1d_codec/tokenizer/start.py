@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 THUMB = 4  # the smooth base holds THUMB x THUMB colours a patch
 LATENT_SCALE = 1 / 8  # brings the PCA coefficients of pixels in [-1, 1] to the order of 1
-DETAIL_GAIN = 2.5  # about what training enlarges the learned latents by, so that levels weigh both alike
+DETAIL_GAIN = 2.0  # a little less than training enlarges the learned latents by: these come first
 CHUNK = 64  # pictures at once
+PCA_PICTURES = 1500
 
 
 @torch.no_grad()
@@ -26,43 +27,56 @@ def start(tokenizer: T1DTokenizer, images: Tensor, weights: dict[str, Tensor] | 
     Without `weights` it becomes a PCA transform coder: the encoder's latents are the first principal
     components of the patches, the decoder's base the smooth picture that they give; everything else adds
     nothing yet. The detail, if any, is what the learned latents do not tell of the components, along the
-    principal directions of that rest. Codebooks always start from k-means.
+    principal directions of that rest. Codebooks start from k-means.
 
     Args:
         images: (B, 3, H, W) in [-1, 1].
-        weights: those of a trained model: whatever they hold is copied, also into larger tensors, whose
-            other entries stay as they are. Latents of a model without detail are turned so that the learned
-            dimensions are their principal ones.
+        weights: those of a trained model. One of the same sizes is taken whole, codes and all. Of another
+            whatever it holds but the codes is copied, also into larger tensors, whose other entries stay as
+            they are; latents of a model without detail are turned so that the learned dimensions are their
+            principal ones, and so are its codes for the levels that code no detail.
 
     Raises: WrongWeights: these are of another family or of larger networks.
     """
     encoder, decoder, config = tokenizer.encoder, tokenizer.decoder, tokenizer.config
     if weights:
         _check_fit(tokenizer, weights)
-    _start_pca(encoder, images, config.components)
+        own = tokenizer.state_dict()
+        if all(name in weights and weights[name].shape == tensor.shape for name, tensor in own.items()):
+            tokenizer.load_state_dict({name: weights[name].to(tensor) for name, tensor in own.items()})
+            tokenizer.quantizer.follow_from_here()
+            return
+    kept = 0  # levels whose codes stay
+    _start_pca(encoder, images[:PCA_PICTURES], config.components)
     _start_base(tokenizer)
     if weights:
-        turned = config.detail_dims > 0 and "encoder.detail" not in weights
         decoder.embed.weight.zero_()  # what is new adds nothing yet
         for name, tensor in tokenizer.state_dict().items():
             if name in weights and not name.startswith("quantizer."):
                 shared = tuple(slice(0, min(a, b)) for a, b in zip(tensor.shape, weights[name].shape))
                 tensor[shared] = weights[name][shared].to(tensor)
-        if turned:
+        if _turns(tokenizer, weights):
             _turn(tokenizer, images, weights)
+            kept = config.detail_level
     if config.detail_dims and not (weights and "encoder.detail" in weights):
         _start_detail(tokenizer, images, keep_base=bool(weights))
     latents = [encoder(encoder.coefficients(part)) for part in images.split(CHUNK)]
-    tokenizer.quantizer.start_from(torch.cat(latents))
+    tokenizer.quantizer.start_from(torch.cat(latents), kept)
 
 
 def _check_fit(tokenizer: T1DTokenizer, weights: dict[str, Tensor]) -> None:
-    own = tokenizer.state_dict()
-    for name in ("encoder.mean", "encoder.basis", "encoder.out.weight", "decoder.embed.weight"):
+    own, names = tokenizer.state_dict(), ["encoder.mean", "encoder.basis", "decoder.embed.weight"]
+    if not _turns(tokenizer, weights):
+        names.append("encoder.out.weight")
+    for name in names:
         if name not in weights or any(a < b for a, b in zip(own[name].shape, weights[name].shape)):
             raise WrongWeights(f"no {name} that fits in the model to start from; give one of this family and size")
     if weights["encoder.mean"].shape != own["encoder.mean"].shape:
         raise WrongWeights("the model to start from has patches of another size; give one of this preset")
+
+
+def _turns(tokenizer: T1DTokenizer, weights: dict[str, Tensor]) -> bool:
+    return tokenizer.config.detail_dims > 0 and "encoder.detail" not in weights
 
 
 def _start_pca(encoder: Encoder, images: Tensor, components: int) -> None:
@@ -109,6 +123,10 @@ def _turn(tokenizer: T1DTokenizer, images: Tensor, weights: dict[str, Tensor]) -
     decoder.skip.bias.zero_()
     decoder.skip.weight[:dims, : encoder.learned] = axes
     decoder.skip.bias[:dims] = rest
+    for level in range(tokenizer.config.detail_level):
+        book = tokenizer.quantizer.codebook(level)
+        book.zero_()
+        book[:, : encoder.learned] = weights[f"quantizer.codebook{level}"].float().to(device) @ axes
 
 
 def _start_detail(tokenizer: T1DTokenizer, images: Tensor, keep_base: bool) -> None:

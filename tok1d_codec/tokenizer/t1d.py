@@ -186,7 +186,9 @@ class T1DTokenizer(Tokenizer):
         self.config = config
         self.codebook_sizes = config.codebook_sizes
         self.encoder = Encoder(config)
-        self.quantizer = ResidualVQ(config.code_dim, config.codebook_sizes, config.strides)
+        self.quantizer = ResidualVQ(
+            config.code_dim, config.codebook_sizes, config.strides, config.detail_dims, config.detail_level
+        )
         self.decoder = Decoder(config, self.encoder.picture)
 
     def networks(self) -> list[nn.Module]:

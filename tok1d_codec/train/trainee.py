@@ -27,15 +27,8 @@ class Trainee(ABC):
         """The part whose dict `statistics` training remembers beside the weights."""
 
     def start(self, sample: Tensor, weights: dict[str, Tensor] | None) -> None:
-        """Sample pictures (B, 3, H, W) in [-1, 1], weights of a trained model if any -> first weights.
-
-        Where the encoder never moves, they are those of that model, codes and all.
-        """
-        if weights and self.is_frozen(0.0):
-            own = self.model.state_dict()
-            self.model.load_state_dict({name: weights[name].to(tensor) for name, tensor in own.items()})
-        else:
-            self.model.start_from(sample, weights)
+        """Sample pictures (B, 3, H, W) in [-1, 1], weights of a trained model if any -> first weights."""
+        self.model.start_from(sample, weights)
 
     @abstractmethod
     def first_stage(self, images: Tensor, autocast: torch.autocast) -> tuple[Tensor, dict[str, float]]:
