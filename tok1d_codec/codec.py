@@ -19,7 +19,7 @@ from .errors import BadPicture, MissingData, WrongWeights
 from .models.cards import ModelCard, card_by_id
 from .models.store import load_model, load_prior
 from .prior.fill import fill
-from .rate import DEFAULT_QUALITY, Target, fit, keep_most_urgent, largest, wanted
+from .rate import DEFAULT_QUALITY, Target, at_depth, fit, keep_most_urgent, largest, wanted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,7 +60,7 @@ def encode(
 
     limit_bytes = target.most_bytes(height, width)
     if levels is not None:
-        data = _write(tokens_at(0)[0][:levels], model, height, width, 0)
+        data = _write(at_depth(tokens_at(0)[0][:levels], levels), model, height, width, 0)
     elif limit_bytes is not None:
         data = fit(write, lambda scale: _count(tokens_at(scale)[1]), limit_bytes)
     else:
@@ -108,7 +108,7 @@ def tokenize(pixels: np.ndarray, model: Model) -> list[np.ndarray]:
     Raises: BadPicture, LimitExceeded.
     """
     _checked_size(pixels)
-    return _tokens(pixels, model, 0)[0]
+    return [t[0].cpu().numpy() for t in model.tokenizer.encode(_image(pixels, model, 0))]
 
 
 def model_name(data: bytes) -> str:
@@ -132,7 +132,7 @@ def _checked_size(pixels: np.ndarray) -> tuple[int, int]:
 
 
 def _tokens(pixels: np.ndarray, model: Model, scale: int) -> tuple[list[np.ndarray], np.ndarray | None]:
-    """Picture, made smaller by 2**scale -> all its tokens and their urgency, as `Tokenizer.rank` has them."""
+    """Picture, made smaller by 2**scale -> its tokens and their urgency, as `Tokenizer.rank` has them."""
     tokens, urgency = model.tokenizer.rank(_image(pixels, model, scale))
     return [t[0].cpu().numpy() for t in tokens], None if urgency is None else urgency[0].cpu().numpy()
 

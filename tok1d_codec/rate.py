@@ -70,7 +70,7 @@ def keep_most_urgent(tokens: list[np.ndarray], urgency: np.ndarray, kept: int) -
     """All tokens of a picture -> the first level and the `kept` most urgent others; the rest is ABSENT.
 
     Args:
-        tokens: per level int (rows, cols).
+        tokens: per level int (rows, cols), or as `at_depth` takes them.
         urgency: (levels - 1, rows, cols), never growing with the level.
     """
     order = np.argsort(-urgency.reshape(-1), kind="stable")  # ties: lower levels first
@@ -78,7 +78,23 @@ def keep_most_urgent(tokens: list[np.ndarray], urgency: np.ndarray, kept: int) -
     mask[order[:kept]] = True
     mask = mask.reshape(urgency.shape)
     levels = 1 + int(mask.any((1, 2)).sum())
-    return [tokens[0], *(np.where(m, t, ABSENT) for m, t in zip(mask[: levels - 1], tokens[1:levels]))]
+    tokens = at_depth(tokens[:levels], 1 + mask.sum(0))
+    return [tokens[0], *(np.where(m, t, ABSENT) for m, t in zip(mask, tokens[1:]))]
+
+
+def at_depth(tokens: list[np.ndarray], depth: np.ndarray | int) -> list[np.ndarray]:
+    """Tokens by how many levels a place keeps -> those for `depth`, (rows, cols) or one number, per level (rows, cols).
+
+    Args:
+        tokens: per level int (rows, cols), whatever the depth, or (levels, rows, cols) for depths 1, 2, ...
+    """
+
+    def pick(level: np.ndarray) -> np.ndarray:
+        if level.ndim == 2:
+            return level
+        return np.take_along_axis(level, np.broadcast_to(depth, level.shape[1:])[None] - 1, 0)[0]
+
+    return [pick(level) for level in tokens]
 
 
 def fit(write: Callable[[int, int], bytes], most: Callable[[int], int], limit_bytes: int) -> bytes:

@@ -30,10 +30,12 @@ class Tokenizer(nn.Module, ABC):
         """(B, 3, H, W) in [0, 1], any size -> indices of the first `levels` levels (all, if None)."""
 
     def rank(self, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
-        """As `encode`, all levels, and which tokens are due first: the larger, the sooner.
+        """(B, 3, H, W) in [0, 1] -> the best tokens, and which are due first: the larger, the sooner.
 
-        The ranks (B, levels - 1, rows, cols) are those of the tokens after the first level, never growing
-        with the level; None for a family that cannot leave tokens out.
+        The first level is (B, rows, cols), each later one (B, levels, rows, cols): what stands at a place that
+        keeps 1, 2, ... levels, -1 where it does not keep this one. Ranks (B, levels - 1, rows, cols) are those of
+        the tokens after the first level, never growing with the level. A family that cannot leave tokens out
+        gives what `encode` gives, and None.
         """
         return self.encode(images), None
 

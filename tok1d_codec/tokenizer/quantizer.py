@@ -37,15 +37,12 @@ class ResidualVQ(nn.Module):
     def codebook(self, level: int) -> Tensor:
         return getattr(self, f"codebook{level}")
 
-    def encode(
-        self, z: Tensor, levels: int | None = None, present: list[Tensor] | None = None
-    ) -> tuple[list[Tensor], Tensor]:
-        """Latents -> indices, and what they leave over.
+    def encode(self, z: Tensor, levels: int | None = None) -> tuple[list[Tensor], Tensor]:
+        """Latents -> the nearest codes, level by level, and what they leave over.
 
         Args:
             z: (B, D, h, w), float32.
             levels: how many; all, if None.
-            present: (B, h', w') bool for each of these levels; where False, there is no token: index -1.
 
         Returns:
             per level (B, h', w') int64 indices, h' = ceil(h / stride); mean squared error of the latents
@@ -53,8 +50,7 @@ class ResidualVQ(nn.Module):
         """
         indices, errors, rest = [], [], z.float()
         for level in range(len(self.strides) if levels is None else levels):
-            index = self._nearest(level, self._pool(level, rest))
-            indices.append(index if present is None else index.masked_fill(~present[level], -1))
+            indices.append(self.nearest(level, rest))
             rest = rest - self.look_up(level, indices[-1], z.shape[-2:])
             errors.append(rest.square().mean(1))
         return indices, torch.stack(errors, dim=1)
@@ -74,7 +70,12 @@ class ResidualVQ(nn.Module):
             x = F.interpolate(x, scale_factor=self.strides[level], mode="nearest")
         return x[:, :, : size[0], : size[1]]
 
-    def _pool(self, level: int, x: Tensor) -> Tensor:
+    def nearest(self, level: int, x: Tensor) -> Tensor:
+        """(B, D, h, w) -> the index of the code nearest to each cell of a level, (B, h', w')."""
+        return self._nearest(level, self.pool(level, x))
+
+    def pool(self, level: int, x: Tensor) -> Tensor:
+        """(B, D, h, w) -> means of the cells that share a token of a level, (B, D, h', w')."""
         s = self.strides[level]
         return F.avg_pool2d(x, s, ceil_mode=True) if s > 1 else x
 
@@ -101,7 +102,7 @@ class ResidualVQ(nn.Module):
         total, sums, indices = torch.zeros_like(z), [], []
         commitment = z.new_zeros(())
         for level in range(len(self.strides)):
-            rest = self._pool(level, z.detach() - total)
+            rest = self.pool(level, z.detach() - total)
             index = self._nearest(level, rest)
             if update:
                 self._follow(level, rest, index)
@@ -138,7 +139,7 @@ class ResidualVQ(nn.Module):
         """k-means on sample latents (B, D, h, w) as the first codebooks, level by level; the first `kept` stay."""
         rest = z.float()
         for level, size in enumerate(self.codebook_sizes):
-            pooled = self._pool(level, rest)
+            pooled = self.pool(level, rest)
             if level >= kept:
                 self._k_means(level, pooled, iterations)
             rest = rest - self.look_up(level, self._nearest(level, pooled), z.shape[-2:])

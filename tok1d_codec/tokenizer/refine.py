@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .base import Loss
+from .search import choose, search
 
 if TYPE_CHECKING:
     from .t1d import T1DTokenizer
@@ -26,7 +27,7 @@ def refine(tokenizer: T1DTokenizer, images: Tensor, indices: list[Tensor], loss:
     seen on the way those of least loss are kept, the first ones included.
 
     Source: Yang et al., "Improving Inference for Neural Image Compression", arXiv:2006.04240, for the idea.
-    Differs: no annealing; indices are found again by nearest codes; the rate stays the number of tokens.
+    Differs: no annealing; indices are found again by `search`; the rate stays the number of tokens.
     """
     p = tokenizer.config.patch
     with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
@@ -50,12 +51,12 @@ class _Region:
         self.inside = slice(inner[0] - top, inner[1] - top), slice(inner[2] - left, inner[3] - left)
         self.z = z[..., inner[0] : inner[1], inner[2] : inner[3]].clone()
         self.tokens = self._cut(indices, inner)  # views: what is found here is written where it belongs
-        self.present = [token >= 0 for token in self.tokens]
         around = self._cut(indices, outer)
         grid = bottom - top, right - left
         self.codes = self.quantizer.decode(around, grid)
         there = (self.quantizer.spread(i, (t >= 0).float()[:, None], grid) for i, t in enumerate(around))
         self.depth = sum(there).long()
+        self.own_depth = self.depth[(..., *self.inside)]
 
     def _cut(self, indices: list[Tensor], square: tuple[int, ...]) -> list[Tensor]:
         top, bottom, left, right = square
@@ -69,7 +70,7 @@ class _Region:
         return (self.decoder.pixels(*self.decoder.features(everything, self.depth)) + 1) / 2
 
     def quantize(self) -> list[Tensor]:
-        return self.quantizer.encode(self.z, len(self.tokens), self.present)[0]
+        return choose(search(self.quantizer, self.z, len(self.tokens))[0], self.own_depth)
 
 
 def _descend(region: _Region, target: Tensor, loss: Loss, steps: int) -> None:

@@ -15,6 +15,7 @@ from .allocation import urgency
 from .base import Loss, Tokenizer
 from .quantizer import ResidualVQ
 from .refine import refine
+from .search import search
 from .start import LATENT_SCALE, THUMB, start
 
 TILE, GPU_TILE = 32, 64  # patches; the pixel head runs over squares of this side on large pictures
@@ -205,8 +206,8 @@ class T1DTokenizer(Tokenizer):
 
     @torch.inference_mode()
     def rank(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """As `encode`, all levels, and the urgency (B, levels - 1, h, w) of each token after the first level."""
-        indices, errors = self.quantizer.encode(self.latents(images))
+        """The best tokens by `search`, and the urgency (B, levels - 1, h, w) of those after the first level."""
+        indices, errors = search(self.quantizer, self.latents(images))
         ranks = urgency(errors[:, :-1], images.new_full((len(images),), POWER))
         ranks[:, :1] += SECOND_FIRST
         return indices, ranks

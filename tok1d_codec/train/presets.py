@@ -33,7 +33,7 @@ class TrainConfig:
     plain_weight: float = 40.0  # of the squared error where the original is plain: there texture is seen
     lattice_weight: float = 1.0  # of what repeats from patch to patch
     fine_weight: float = 1.5  # of finer detail than the original has
-    border_weight: float = 0.5  # of steps across patch borders that the original has not
+    border_weight: float = 1.0  # of more invented steps across patch borders than within patches
     alex_weight: float = 1.2
     vgg_weight: float = 0.3
     commitment_weight: float = 4.0  # of what the quantizer asks for
@@ -42,7 +42,7 @@ class TrainConfig:
     freeze_encoder: float = 0.85  # progress from which encoder and codebooks stand still
     ema: float = 0.999
     start_pictures: int = 1500  # sample for PCA and the first codes
-    depth_odds: tuple[float, ...] = (1.0, 1.5, 1.5, 1.2, 1.2, 1.0, 1.0, 1.0, 0.8, 0.8, 0.6, 0.6, 0.5, 0.6)
+    depth_odds: tuple[float, ...] = (1.3, 1.8, 1.6, 1.3, 1.2, 1.0, 1.0, 1.0, 0.8, 0.8, 0.6, 0.6, 0.5, 0.6)
     even_depth: float = 0.35  # share of pictures where all patches keep the same levels
     validation_pictures: int = 48
     validation_minutes: float = 25.0
@@ -80,16 +80,14 @@ _TINY = replace(
     validation_pictures=2, validation_minutes=0.1, checkpoint_minutes=0.05,
 )  # fmt: skip
 
-_DETAIL_ODDS = (1.3, 1.8, 1.6, 1.3, 1.2, 1.0, 1.0, 1.0, 0.9, 0.9, 0.8, 0.8, 0.7, 0.8)
-
 # the first preset of a family is its default
 PRESETS = {
     "base": TrainConfig(),
     # with --init t1d-2 or t1d-3: their encoder and first levels; deeper levels also code what 32 learned
     # dimensions do not tell, and the decoder learns to use it
     "detail": TrainConfig(
-        model=TokenizerConfig(detail_dims=128, detail_level=4), batch=8, rate=2.5e-4, warmup_steps=200, ema=0.998,
-        freeze_encoder=0.0, start_pictures=4000, validation_minutes=15.0, depth_odds=_DETAIL_ODDS,
+        model=TokenizerConfig(detail_dims=128, detail_level=4), rate=1.5e-4, warmup_steps=200, ema=0.998,
+        freeze_encoder=0.0, start_pictures=4000,
     ),
     "tiny": TrainConfig(
         model=_TINY_MODEL, minutes=0.2, batch=4, crop=128, window=64, warmup_steps=5, start_pictures=64,
