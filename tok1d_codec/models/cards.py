@@ -82,6 +82,19 @@ CARDS: tuple[ModelCard, ...] = (
         trained="2026-11, 7,073 photographs, two CPU cores, the decoder of t1d-2 trained further",
         urgency_range=(0.35, 0.006),
     ),
+    ModelCard(
+        id=4,
+        name="t1d-4",
+        family="t1d",
+        file="t1d-4.safetensors",
+        sha256="a3333b28df4ef0c068d8114f7d4b20315f8c22a78b7c3864a9add7ca812c8ca9",
+        patch=32,
+        strides=(2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+        codebook_sizes=(1024, 512, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024),
+        licence="Apache-2.0",
+        trained="2026-11, 7,073 photographs, two CPU cores, the decoder of t1d-3 trained further",
+        urgency_range=(0.35, 0.006),
+    ),
 )
 
 

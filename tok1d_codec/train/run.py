@@ -52,7 +52,10 @@ def run_training(
     if init and not resume:
         weights, config = _read_weights(init), replace(config, coefficient_share=0.0)
         if decoder_only:
-            config = replace(config, model=_read_model(init), freeze_encoder=0.0, rate=config.rate / 4)
+            config = replace(
+                config, model=_read_model(init), freeze_encoder=0.0, rate=config.rate / 4, ema=min(config.ema, 0.998),
+                warmup_steps=config.warmup_steps // 2,
+            )  # fmt: skip
             keep_prior(weights, run.kept_prior)
     files, held_out = split_sources(sources, validation)
     hardware = _hardware(device, precision, compile_losses)
