@@ -39,9 +39,8 @@ def measure(data: str | None = None, count: int | None = None) -> dict:
     rows = {levels: [] for levels in LEVELS if levels <= model.card.levels}
     for file in dataset.files:
         pixels = read_picture(file).pixels
-        tokens = tokenize(pixels, model)
         for levels, row in rows.items():
-            row.append(_one(tokens[:levels], model.prior, pixels.shape[0] * pixels.shape[1]))
+            row.append(_one(tokenize(pixels, model, levels), model.prior, pixels.shape[0] * pixels.shape[1]))
     means = {str(k): {name: round(float(np.mean([r[name] for r in row])), 5) for name in row[0]}
              for k, row in rows.items()}
     for k, row in rows.items():

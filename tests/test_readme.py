@@ -15,6 +15,7 @@ from PIL import Image
 from bitstream import errors as format_errors
 from tok1d_codec import errors
 from tok1d_codec.cli import COMMANDS, main
+from tok1d_codec.models.cards import card_by_name
 from tok1d_codec.models.released import RELEASED
 
 ROOT = Path(__file__).parents[1]
@@ -112,6 +113,15 @@ def test_the_table_of_effort_shows_the_recorded_figures():
         for n, asked in enumerate(record["meta"]["settings"]):
             row = [results[key][n] for key in ("bpp", "psnr-rgb", "ms-ssim-rgb", "lpips-alex", "encoding_time")]
             assert "| {:g} | {:.4f} | {:.2f} | {:.3f} | {:.3f} | {:.1f} |".format(asked, *row) in TEXT
+
+
+def test_the_table_of_places_shows_the_recorded_figures():
+    record = json.loads((ROOT / "bench/results/kodak/regions.json").read_text())
+    assert record["model_sha256"] == card_by_name("t1d").sha256
+    for kind, rates in record["results"].items():
+        for rate_bpp, found in rates.items():
+            figures = [f"{found[f'{codec}-lpips-alex']:.3f} / {found[f'{codec}-ms-ssim-rgb']:.3f}" for codec in ("t1d", "webp")]
+            assert f"| {kind} | {rate_bpp} | {figures[0]} | {figures[1]} | {100 * found['worse']:.0f} % |" in TEXT
 
 
 def test_the_table_of_families_shows_the_recorded_figures():

@@ -68,7 +68,7 @@ def decode(
 
 
 def tokenize(image: Picture | Sequence[Picture], model: Model | str = "t1d") -> list:
-    """Picture -> its tokens, int64 (rows, cols) for each level; several pictures -> a list of such lists.
+    """Picture -> all its tokens, int64 (rows, cols) for each level; several pictures -> a list of such lists.
 
     Arguments and errors as for `encode`. Every prefix of the levels is a coarser picture.
     """

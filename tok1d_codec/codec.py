@@ -102,13 +102,13 @@ def _refined(
     return better if loss(better) < loss(data) else data
 
 
-def tokenize(pixels: np.ndarray, model: Model) -> list[np.ndarray]:
-    """Picture, uint8 (H, W, 3) RGB -> all its tokens, int64 (rows, cols) for each level.
+def tokenize(pixels: np.ndarray, model: Model, levels: int | None = None) -> list[np.ndarray]:
+    """Picture, uint8 (H, W, 3) RGB -> tokens of a file of so many levels (all, if None), int64 (rows, cols) each.
 
     Raises: BadPicture, LimitExceeded.
     """
     _checked_size(pixels)
-    return [t[0].cpu().numpy() for t in model.tokenizer.encode(_image(pixels, model, 0))]
+    return at_depth(_tokens(pixels, model, 0)[0][:levels], levels or model.card.levels)
 
 
 def model_name(data: bytes) -> str:

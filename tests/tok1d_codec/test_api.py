@@ -58,11 +58,13 @@ def test_batches_are_lists(installed, photo, batch):
 
 
 def test_tokens_are_those_of_the_file(installed, photo):
-    tokens = tok1d_codec.tokenize(photo, installed)
-    container = unpack(tok1d_codec.encode(photo, installed, levels=3))
-    assert [t.dtype for t in tokens] == [np.int64] * 3
-    held = codec.read_tokens(container, installed.card, installed.prior).levels
-    assert all(np.array_equal(a, b) for a, b in zip(tokens, held, strict=True))
+    for levels in (2, 3):
+        tokens = codec.tokenize(photo, installed, levels)
+        container = unpack(tok1d_codec.encode(photo, installed, levels=levels))
+        assert [t.dtype for t in tokens] == [np.int64] * levels
+        held = codec.read_tokens(container, installed.card, installed.prior).levels
+        assert all(np.array_equal(a, b) for a, b in zip(tokens, held, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(tokens, tok1d_codec.tokenize(photo, installed), strict=True))
 
 
 def test_a_pillow_image_is_treated_as_a_file_is(installed, photo):
