@@ -7,13 +7,12 @@ the same number of levels.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 
 import numpy as np
 import torch
 
-from bench import results_folder
+from bench import report
 from bench.datasets import open_dataset
 from bench.metrics import Reference
 from bench.records import environment
@@ -87,11 +86,7 @@ def main() -> None:
     options = parser.parse_args()
     figures = measure(options.data, options.count)
     figures["partial_lpips_alex"] = measure_guesses(options.data, options.count)
-    text = json.dumps(figures, indent=1)
-    print(text)
-    path = results_folder() / "prior.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text + "\n")
+    report(figures, "prior.json")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,12 @@ Writes regions.json and regions.webp, a sheet of the regions, with the results o
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from bench import results_folder
+from bench import report
 from bench.codecs import T1dCodec
 from bench.datasets import open_dataset
 from bench.metrics import Reference
@@ -93,12 +92,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="only the first regions of each kind")
     options = parser.parse_args()
     said, sheet = measure(options.data, options.effort, options.count)
-    text = json.dumps(said, indent=1)
-    print(text)
-    folder = results_folder() / "kodak"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "regions.json").write_text(text + "\n")
-    write_picture(shrunk(sheet, 1600), folder / "regions.webp", force=True)
+    path = report(said, "kodak/regions.json")
+    write_picture(shrunk(sheet, 1600), path.with_suffix(".webp"), force=True)
 
 
 if __name__ == "__main__":

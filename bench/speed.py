@@ -6,7 +6,6 @@ would take at the speed of one large float32 matrix product, over what encoding 
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from PIL import Image
 from skimage.data import astronaut
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import results_folder
+from bench import report
 from bench.records import environment
 from tok1d_codec.codec import decode, encode
 from tok1d_codec.models.store import load_model
@@ -106,11 +105,7 @@ def _process(command: str, source: Path) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print, and write to speed.json in `bench.results_folder`."""
-    text = json.dumps(measure(), indent=1)
-    print(text)
-    folder = results_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "speed.json").write_text(text + "\n")
+    report(measure(), "speed.json")
 
 
 if __name__ == "__main__":

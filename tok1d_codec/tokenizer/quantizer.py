@@ -83,9 +83,7 @@ class ResidualVQ(nn.Module):
         b, d, h, w = x.shape
         flat = x.permute(0, 2, 3, 1).reshape(-1, d)[:, : self.coded[level]]
         book = self.codebook(level)[:, : self.coded[level]]
-        best = [  # |x|^2 is the same for every code; rows in chunks bound the memory
-            torch.addmm(book.square().sum(1), rows, book.t(), alpha=-2).argmin(1) for rows in flat.split(8192)
-        ]
+        best = [relative_distances(rows, book).argmin(1) for rows in flat.split(8192)]  # bounds the memory
         return torch.cat(best).view(b, h, w)
 
     def forward(self, z: Tensor, update: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -165,3 +163,8 @@ class ResidualVQ(nn.Module):
             book = self.codebook(level)
             self.statistics[f"ema_count{level}"] = book.new_ones(size)
             self.statistics[f"ema_sum{level}"] = book.clone()
+
+
+def relative_distances(x: Tensor, book: Tensor) -> Tensor:
+    """Vectors (n, D), codes (N, D) -> squared distances (n, N), less |x|^2, which is the same for every code."""
+    return torch.addmm(book.square().sum(1), x, book.t(), alpha=-2)

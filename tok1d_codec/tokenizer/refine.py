@@ -56,7 +56,6 @@ class _Region:
         self.codes = self.quantizer.decode(around, grid)
         there = (self.quantizer.spread(i, (t >= 0).float()[:, None], grid) for i, t in enumerate(around))
         self.depth = sum(there).long()
-        self.own_depth = self.depth[(..., *self.inside)]
 
     def _cut(self, indices: list[Tensor], square: tuple[int, ...]) -> list[Tensor]:
         top, bottom, left, right = square
@@ -70,7 +69,7 @@ class _Region:
         return (self.decoder.pixels(*self.decoder.features(everything, self.depth)) + 1) / 2
 
     def quantize(self) -> list[Tensor]:
-        return choose(search(self.quantizer, self.z, len(self.tokens))[0], self.own_depth)
+        return choose(search(self.quantizer, self.z, len(self.tokens))[0], self.depth[(..., *self.inside)])
 
 
 def _descend(region: _Region, target: Tensor, loss: Loss, steps: int) -> None:

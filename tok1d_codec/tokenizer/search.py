@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .quantizer import ResidualVQ
+from .quantizer import ResidualVQ, relative_distances
 
 WIDTH = 12  # sequences of codes that are kept for a cell, level by level
 CANDIDATES = 8  # codes of a shared token that are tried with the tokens after it
@@ -97,4 +97,4 @@ def _chunk(device: torch.device) -> int:
 
 def _distances(x: Tensor, book: Tensor) -> Tensor:
     """Vectors (n, D), codes (N, D) -> squared distances (n, N)."""
-    return torch.addmm(book.square().sum(1), x, book.t(), alpha=-2) + x.square().sum(1, keepdim=True)
+    return relative_distances(x, book) + x.square().sum(1, keepdim=True)

@@ -58,7 +58,7 @@ def start(tokenizer: T1DTokenizer, images: Tensor, weights: dict[str, Tensor] | 
         if _turns(tokenizer, weights):
             _turn(tokenizer, images, weights)
             kept = config.detail_level
-    if config.detail_dims and not (weights and "encoder.detail" in weights):
+    if config.detail_dims and (not weights or _turns(tokenizer, weights)):
         _start_detail(tokenizer, images, keep_base=bool(weights))
     latents = [encoder(encoder.coefficients(part)) for part in images.split(CHUNK)]
     tokenizer.quantizer.start_from(torch.cat(latents), kept)

@@ -70,7 +70,7 @@ class Trainer:
         sample = random_crops(self.pictures, self.config.start_pictures, self.config.crop, rng)
         torch_state = torch.get_rng_state()
         torch.manual_seed(0)
-        self.trainee.start(sample.to(self.hardware.device), weights)
+        self.model.start_from(sample.to(self.hardware.device), weights)
         torch.set_rng_state(torch_state)
         learned, adversary = self.model.state_dict(), self.losses.discriminator.state_dict()
         for tensor in (*learned.values(), *self.trainee.quantizer.statistics.values(), *adversary.values()):

@@ -1,4 +1,4 @@
-"""What the training loop asks of a tokenizer family: how it starts, restores pictures and is validated."""
+"""What the training loop asks of a tokenizer family: how it restores pictures and is validated."""
 
 from __future__ import annotations
 
@@ -25,10 +25,6 @@ class Trainee(ABC):
     @abstractmethod
     def quantizer(self) -> nn.Module:
         """The part whose dict `statistics` training remembers beside the weights."""
-
-    def start(self, sample: Tensor, weights: dict[str, Tensor] | None) -> None:
-        """Sample pictures (B, 3, H, W) in [-1, 1], weights of a trained model if any -> first weights."""
-        self.model.start_from(sample, weights)
 
     @abstractmethod
     def first_stage(self, images: Tensor, autocast: torch.autocast) -> tuple[Tensor, dict[str, float]]:
