@@ -122,6 +122,10 @@ def test_a_model_of_the_same_sizes_is_taken_whole(photo):
     new.start_from(crops_of(photo), old.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(new.state_dict().values(), old.state_dict().values()))
     assert torch.equal(new.quantizer.statistics["ema_sum2"], old.quantizer.codebook(2))
+    deeper = T1DTokenizer(replace(old.config, decoder_layers=2))
+    deeper.start_from(crops_of(photo), old.state_dict())
+    indices = old.encode((crops_of(photo) + 1) / 2)
+    assert torch.equal(deeper.decode(indices, 64, 128), old.decode(indices, 64, 128))
 
 
 @torch.no_grad()

@@ -31,10 +31,11 @@ def start(tokenizer: T1DTokenizer, images: Tensor, weights: dict[str, Tensor] | 
 
     Args:
         images: (B, 3, H, W) in [-1, 1].
-        weights: those of a trained model. One of the same sizes is taken whole, codes and all. Of another
-            whatever it holds but the codes is copied, also into larger tensors, whose other entries stay as
-            they are; latents of a model without detail are turned so that the learned dimensions are their
-            principal ones, and so are its codes for the levels that code no detail.
+        weights: those of a trained model. One of the same sizes is taken whole, codes and all, also if
+            the decoder has fewer blocks. Of another whatever it holds but the codes is copied, also into larger
+            tensors, whose other entries stay as they are; latents of a model without detail are turned so that
+            the learned dimensions are their principal ones, and so are its codes for the levels that code no
+            detail.
 
     Raises: WrongWeights: these are of another family or of larger networks.
     """
@@ -42,8 +43,9 @@ def start(tokenizer: T1DTokenizer, images: Tensor, weights: dict[str, Tensor] | 
     if weights:
         _check_fit(tokenizer, weights)
         own = tokenizer.state_dict()
-        if all(name in weights and weights[name].shape == tensor.shape for name, tensor in own.items()):
-            tokenizer.load_state_dict({name: weights[name].to(tensor) for name, tensor in own.items()})
+        same = {k: weights[k].to(t) for k, t in own.items() if k in weights and weights[k].shape == t.shape}
+        if all(name in same for name in own if not name.startswith("decoder.blocks.")):
+            tokenizer.load_state_dict(same, strict=False)  # further blocks add nothing yet
             tokenizer.quantizer.follow_from_here()
             return
     kept = 0  # levels whose codes stay

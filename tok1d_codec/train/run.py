@@ -12,13 +12,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from ..data.crops import centre_crops
-from ..data.shards import load_pictures, split_sources
+from ..data.shards import Pictures, load_pictures, split_sources
 from ..device import pick_device
 from ..errors import MissingData
 from ..models.store import read_config
 from .export import export
 from .loop import Hardware, Trainer
-from .presets import preset, with_quantizer
+from .presets import TrainConfig, preset, with_quantizer
 from .prior_run import keep_prior, with_prior
 from .state import RunFolder
 from .validate import Validation
@@ -37,7 +37,8 @@ def run_training(
         preset_name: it decides the family. Ignored with `resume`: the run goes on as it was planned.
         alex, vgg: LPIPS weight files; without `vgg` that loss is left out.
         init: model file to start from; the first stage, without pixels, is then left out.
-        decoder_only: the model `init` keeps its shapes, encoder, codes and prior, so that its files stay valid.
+        decoder_only: the model `init` keeps its encoder, codes and prior, so that its tokens keep their meaning;
+            the decoder may get more layers.
         quantizer: "vq", "fsq" or "lfq", for any family but t1d, instead of the preset's.
 
     Raises:
@@ -52,8 +53,11 @@ def run_training(
     if init and not resume:
         weights, config = _read_weights(init), replace(config, coefficient_share=0.0)
         if decoder_only:
+            model = _read_model(init)
+            if config.family == "t1d":
+                model = replace(model, decoder_layers=max(model.decoder_layers, config.model.decoder_layers))
             config = replace(
-                config, model=_read_model(init), freeze_encoder=0.0, rate=config.rate / 4, ema=min(config.ema, 0.998),
+                config, model=model, freeze_encoder=0.0, rate=config.rate / 4, ema=min(config.ema, 0.998),
                 warmup_steps=config.warmup_steps // 2,
             )  # fmt: skip
             keep_prior(weights, run.kept_prior)
@@ -73,14 +77,19 @@ def run_training(
         else:
             trainer.start(weights)
         trainer.train()
-        if hardware.rank > 0:
-            return None
-        if run.kept_prior.exists():
-            return with_prior(export(run, pictures, config, rounds=0), run.kept_prior, run.model_file)
-        return export(run, pictures, config)
+        model = _exported(run, pictures, config) if hardware.rank == 0 else None
+        if hardware.world > 1:
+            torch.distributed.barrier()  # torchrun ends all processes if one fails: none leaves before the model is there
+        return model
     finally:
         if hardware.world > 1:
             torch.distributed.destroy_process_group()
+
+
+def _exported(run: RunFolder, pictures: Pictures, config: TrainConfig) -> Path:
+    if run.kept_prior.exists():
+        return with_prior(export(run, pictures, config, rounds=0), run.kept_prior, run.model_file)
+    return export(run, pictures, config)
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:
