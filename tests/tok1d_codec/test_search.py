@@ -33,10 +33,9 @@ def test_the_tokens_of_each_depth_give_the_error_that_is_told(quantizer, size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_search_that_tries_one_code_at_a_time_is_the_plain_encoder(quantizer, size, monkeypatch):
-    monkeypatch.setattr(search_module, "WIDTH", 1)
     monkeypatch.setattr(search_module, "CANDIDATES", 1)
     z = torch.randn(3, 6, *size)
-    tokens, errors = search(quantizer, z)
+    tokens, errors = search(quantizer, z, width=1)
     plain, left = quantizer.encode(z)
     assert all(torch.equal(a, b) for a, b in zip(choose(tokens, torch.full((3, 1, *size), 4)), plain))
     assert torch.allclose(errors, left, atol=1e-5)

@@ -8,13 +8,15 @@ from torch import Tensor
 
 from .quantizer import ResidualVQ, relative_distances
 
-WIDTH = 12  # sequences of codes that are kept for a cell, level by level
+WIDTH = 12  # sequences of codes that are kept for a cell, level by level; the encoder's choice
 CANDIDATES = 8  # codes of a shared token that are tried with the tokens after it
 SHARED_WEIGHT = 0.5  # of the error of a shared token alone, beside that after the next level
 CHUNK, GPU_CHUNK = 128, 4096  # cells at once: bounds the memory
 
 
-def search(quantizer: ResidualVQ, z: Tensor, levels: int | None = None) -> tuple[list[Tensor], Tensor]:
+def search(
+    quantizer: ResidualVQ, z: Tensor, levels: int | None = None, width: int = WIDTH
+) -> tuple[list[Tensor], Tensor]:
     """Latents -> the best tokens found, for each number of levels that a cell may keep.
 
     Source: Babenko and Lempitsky, "Additive Quantization for Extreme Vector Compression", CVPR 2014, for the
@@ -23,6 +25,7 @@ def search(quantizer: ResidualVQ, z: Tensor, levels: int | None = None) -> tuple
     Args:
         z: (B, D, h, w), float32.
         levels: how many; all, if None.
+        width: of the beam.
 
     Returns:
         per level int64: (B, h', w') of levels that cells share; of the others (B, levels, h, w), for cells that
@@ -41,7 +44,7 @@ def search(quantizer: ResidualVQ, z: Tensor, levels: int | None = None) -> tuple
     if not own:
         return shared, torch.cat(errors, dim=1)
     cells = rest.permute(0, 2, 3, 1).reshape(-1, dim)
-    parts = [_beam(quantizer, own, chunk) for chunk in cells.split(_chunk(z.device))]
+    parts = [_beam(quantizer, own, chunk, width) for chunk in cells.split(_chunk(z.device))]
     paths, found = (torch.cat(part, dim=-1) for part in zip(*parts))  # (depths, levels, cells), (depths, cells)
     paths = F.pad(paths, (0, 0, 0, 0, len(shared), 0), value=-1).view(levels, len(own), b, h, w)
     errors.append(found.view(len(own), b, h, w).transpose(0, 1))
@@ -74,7 +77,7 @@ def _shared(quantizer: ResidualVQ, level: int, z: Tensor) -> Tensor:
     return torch.cat(best).view(b, *pooled.shape[-2:])
 
 
-def _beam(quantizer: ResidualVQ, levels: range, x: Tensor) -> tuple[Tensor, Tensor]:
+def _beam(quantizer: ResidualVQ, levels: range, x: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """What is left of some cells (n, D) -> tokens (depths, levels, n), -1 beyond the depth, errors (depths, n)."""
     n, dim = x.shape
     tokens = torch.full((len(levels), len(levels), n), -1, dtype=torch.int64, device=x.device)
@@ -82,7 +85,7 @@ def _beam(quantizer: ResidualVQ, levels: range, x: Tensor) -> tuple[Tensor, Tens
     for depth, level in enumerate(levels, start=1):
         book = quantizer.codebook(level)
         distances = _distances(rest.flatten(0, 1), book).view(n, -1)
-        least, place = distances.topk(min(WIDTH, distances.shape[1]), largest=False)
+        least, place = distances.topk(min(width, distances.shape[1]), largest=False)
         parent, code = (place // len(book))[..., None], (place % len(book))[..., None]
         rest = rest.gather(1, parent.expand(-1, -1, dim)) - book[code[..., 0]]
         paths = torch.cat([paths.gather(1, parent.expand(-1, -1, depth - 1)), code], dim=2)
