@@ -1,6 +1,7 @@
 """Faces, text and skies of Kodak, t1d beside WebP of three times its bytes: `python -m bench.regions --data DIR`.
 
-Writes regions.json and regions.webp, a sheet of the regions, with the results on Kodak.
+Writes regions.json (regions-effortN.json with --effort N) and a sheet of the regions, a WebP of the same name,
+with the results on Kodak.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="only the first regions of each kind")
     options = parser.parse_args()
     said, sheet = measure(options.data, options.effort, options.count)
-    path = report(said, "kodak/regions.json")
+    path = report(said, f"kodak/regions-effort{options.effort}.json" if options.effort else "kodak/regions.json")
     write_picture(shrunk(sheet, 1600), path.with_suffix(".webp"), force=True)
 
 
