@@ -15,7 +15,8 @@ from bitstream.coder import CountsModel, Group
 from bitstream.container import unpack
 from tok1d_codec import codec
 from tok1d_codec.models.cards import CARDS, card_by_id, card_by_name
-from tok1d_codec.models.store import load_model, load_prior, weight_path
+from tok1d_codec.models.store import load_model, load_prior, read_weights, weight_path
+from tok1d_codec.train.export import lean
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(GOLDEN.glob("*.t1d"))
@@ -71,6 +72,15 @@ def test_every_model_has_a_golden_file_and_real_weights():
         assert load_prior(card).codebook_sizes == card.codebook_sizes
         assert weight_path(card).stat().st_size < 40e6
         assert weight_path(card).with_suffix(".md").is_file()
+
+
+def test_a_file_may_leave_to_another_model_what_they_have_alike(tmp_path):
+    whole, out = weight_path(card_by_name("t1d-4")), tmp_path / "lean.safetensors"
+    lean(whole, "t1d-2", out)
+    assert out.stat().st_size < 0.5 * whole.stat().st_size
+    (_, expected), (metadata, tensors) = read_weights(whole, "pt"), read_weights(out, "pt")
+    assert metadata["base"] == "t1d-2" and tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], expected[name]) for name in expected)
 
 
 def test_the_model_fits_its_card():

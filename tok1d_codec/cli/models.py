@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,18 +103,15 @@ def _row(card: ModelCard) -> tuple[str, ...]:
 
 
 def _weights(card: ModelCard) -> tuple[str, str]:
-    """Model card -> how many weights its file holds, and the size of the file, once that has been checked."""
-    from safetensors import safe_open
-
-    from tok1d_codec.models.store import weight_path
+    """Model card -> how many weights it has, and the size of its own file, once that has been checked."""
+    from tok1d_codec.models.store import read_weights, weight_path
 
     try:
         path = weight_path(card)
     except T1DError:
         return "-", "missing or damaged"
-    with safe_open(path, framework="np") as file:
-        names = [name for name in file.keys() if not name.startswith("tables.")]  # those are the coder's
-        count = sum(prod(file.get_slice(name).get_shape()) for name in names)
+    _, tensors = read_weights(path, "np", lambda name: not name.startswith("tables."))  # those are the coder's
+    count = sum(tensor.size for tensor in tensors.values())
     return f"{count / 1e6:.1f} M", f"{path.stat().st_size / 1e6:.1f} MB"
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors import safe_open
 
@@ -51,17 +52,38 @@ def weight_path(card: ModelCard) -> Path:
     return path
 
 
+def read_weights(
+    path: Path, framework: str, wanted: Callable[[str], bool] = lambda name: True
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """A weight file -> its metadata and its tensors of `wanted` names.
+
+    Where the metadata name a `base`, another bundled model, the tensors that the file lacks are that one's.
+
+    Args:
+        framework: "pt" for torch tensors, "np" for numpy arrays.
+
+    Raises: OSError, SafetensorError for a file that cannot be read; as `weight_path` for its base.
+    """
+    with safe_open(path, framework=framework) as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys() if wanted(name)}
+    if "base" in metadata:
+        inherited = read_weights(weight_path(card_by_name(metadata["base"])), framework, wanted)[1]
+        tensors = {**inherited, **tensors}
+    return metadata, tensors
+
+
 def load_prior(card: ModelCard) -> CountsModel:
     """Card -> its learned prior, or the static tables of a model that has none (numpy only)."""
     if card.family == "titok":
         from .imported import imported_tables
 
         return imported_tables(card)
-    path = weight_path(card)
-    with safe_open(path, framework="np") as file:
-        if any(name.startswith(PREFIX) for name in file.keys()):
-            return IntegerPrior.from_file(path, card.strides)
-        return StaticTables([file.get_tensor(f"tables.{level}") for level in range(card.levels)])
+    _, tensors = read_weights(weight_path(card), "np", lambda name: name.startswith(("tables.", PREFIX)))
+    learned = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
+    if learned:
+        return IntegerPrior(learned, card.strides)
+    return StaticTables([tensors[f"tables.{level}"] for level in range(card.levels)])
 
 
 def load_model(name: str = "t1d", device: str = "auto", compiled: bool = False) -> Model:
@@ -99,12 +121,10 @@ def _load_tokenizer(path: Path) -> Tokenizer:
 
     from ..tokenizer import FAMILIES
 
-    with safe_open(path, framework="pt") as file:
-        family, config = FAMILIES[file.metadata()["family"]], read_config(file.metadata())
-        weights = {k: file.get_tensor(k).float() for k in file.keys() if not k.startswith(("tables.", PREFIX))}
+    metadata, weights = read_weights(path, "pt", lambda name: not name.startswith(("tables.", PREFIX)))
     with torch.device("meta"):
-        tokenizer = family(config)
-    tokenizer.load_state_dict(weights, assign=True)
+        tokenizer = FAMILIES[metadata["family"]](read_config(metadata))
+    tokenizer.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
     return tokenizer.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 

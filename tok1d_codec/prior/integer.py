@@ -12,10 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
 
 from bitstream.coder import Group, total
 
@@ -60,16 +58,6 @@ class IntegerPrior:
         self._exp = arrays["exp"].astype(np.float64)
         self._layer = cache(self._layer)  # weights become float when a level first needs them
         self._embedding = cache(self._embedding)
-
-    @classmethod
-    def from_file(cls, path: Path, strides: Sequence[int]) -> IntegerPrior:
-        """A safetensors file that holds a prior, alone or beside other weights -> the prior.
-
-        Raises: WrongWeights.
-        """
-        with safe_open(path, framework="np") as file:
-            names = [name for name in file.keys() if name.startswith(PREFIX)]
-            return cls({name.removeprefix(PREFIX): file.get_tensor(name) for name in names}, strides)
 
     def groups(self, shapes: Sequence[tuple[int, int]]) -> Iterator[Group]:
         """Shapes (rows, cols) of the coded levels -> two or four groups a level, each in raster order."""

@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 from ..data.crops import random_crops
 from ..data.shards import Pictures
+from ..models.cards import card_by_name
+from ..models.store import read_weights, weight_path
 from ..prior.static import table_from_hits
 from ..tokenizer import FAMILIES
 from .presets import TrainConfig
@@ -47,3 +49,11 @@ def export(run: RunFolder, pictures: Pictures, config: TrainConfig, rounds: int 
     partial.chmod(0o644)
     os.replace(partial, run.model_file)
     return run.model_file
+
+
+def lean(model: Path, base: str, out: Path) -> None:
+    """A model file -> `out`, without the tensors that the bundled model `base` has alike: they are read from there."""
+    metadata, tensors = read_weights(model, "pt")
+    shared = read_weights(weight_path(card_by_name(base)), "pt")[1]
+    own = {k: v for k, v in tensors.items() if k not in shared or v.dtype != shared[k].dtype or not torch.equal(v, shared[k])}
+    save_file(own, out, metadata=metadata | {"base": base})

@@ -7,13 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from ..data.shards import load_pictures, split_sources
 from ..errors import MissingData
 from ..models.cards import card_by_name
-from ..models.store import _load_tokenizer, weight_path
+from ..models.store import _load_tokenizer, read_weights, weight_path
 from ..prior.integer import PREFIX
 from ..tokenizer.t1d import T1DTokenizer
 from .loop import Hardware
@@ -66,9 +65,8 @@ def keep_prior(weights: dict[str, torch.Tensor], path: Path) -> None:
 
 def with_prior(weights: Path, prior: Path, out: Path) -> Path:
     """Weight file of a model, of a prior -> one file with both, without the static tables: `out`."""
-    with safe_open(weights, framework="pt") as file:
-        metadata = file.metadata()
-        tensors = {k: file.get_tensor(k) for k in file.keys() if not k.startswith(("tables.", PREFIX))}
+    metadata, tensors = read_weights(weights, "pt", lambda name: not name.startswith(("tables.", PREFIX)))
+    metadata.pop("base", None)  # its tensors are in this file
     partial = out.with_suffix(".partial")
     save_file(tensors | load_file(prior), partial, metadata=metadata)
     partial.chmod(0o644)

@@ -8,14 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors import SafetensorError
 
 from ..data.crops import centre_crops
 from ..data.shards import Pictures, load_pictures, split_sources
 from ..device import pick_device
-from ..errors import MissingData
-from ..models.store import read_config
+from ..errors import MissingData, WrongWeights
+from ..models.store import read_config, read_weights
 from .export import export
 from .loop import Hardware, Trainer
 from .presets import TrainConfig, preset, with_quantizer
@@ -51,9 +50,9 @@ def run_training(
     config = config if minutes is None else replace(config, minutes=minutes)
     weights = None
     if init and not resume:
-        weights, config = _read_weights(init), replace(config, coefficient_share=0.0)
+        model, weights = _read_model(init)
+        config = replace(config, coefficient_share=0.0)
         if decoder_only:
-            model = _read_model(init)
             if config.family == "t1d":
                 model = replace(model, decoder_layers=max(model.decoder_layers, config.model.decoder_layers))
             config = replace(
@@ -92,17 +91,15 @@ def _exported(run: RunFolder, pictures: Pictures, config: TrainConfig) -> Path:
     return export(run, pictures, config)
 
 
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Raises: MissingData."""
+def _read_model(path: Path) -> tuple[object, dict[str, torch.Tensor]]:
+    """Weight file -> the configuration and the tensors in it. Raises: MissingData, WrongWeights."""
     try:
-        return load_file(path)
+        metadata, tensors = read_weights(path, "pt")
     except (OSError, SafetensorError) as error:
         raise MissingData(f"no model to start from in {path} ({str(error).splitlines()[0]})") from None
-
-
-def _read_model(path: Path) -> object:
-    with safe_open(path, framework="pt") as file:
-        return read_config(file.metadata())
+    if "config" not in metadata:
+        raise WrongWeights(f"{path} does not say what its tensors are; give a model.safetensors of a training run")
+    return read_config(metadata), tensors
 
 
 def _hardware(device: str, precision: str, compile_losses: bool) -> Hardware:
