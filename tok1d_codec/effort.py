@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from .tokenizer.base import Loss
+
 ALEX_WEIGHTS = Path(__file__).parents[1] / "bench" / "weights" / "lpips_alex.safetensors"
 """AlexNet features (torchvision, BSD-3-Clause) and LPIPS v0.1 heads (BSD-2-Clause), float32; installed with t1d."""
 
@@ -27,8 +29,8 @@ def check_effort(effort: int) -> None:
 
 
 @cache
-def perceptual_loss(device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
-    """-> a function of two batches of pictures (B, 3, H, W) in [0, 1]: (B,), 0 if equal."""
+def perceptual_loss(device: torch.device) -> Loss:
+    """-> a `tokenizer.base.Loss`, 0 for equal pictures."""
     import torch
     from torch.nn.functional import pad
 
@@ -37,24 +39,33 @@ def perceptual_loss(device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
     with torch.inference_mode(False):
         net = LPIPS("alex", weights=ALEX_WEIGHTS).to(device)
 
-    def loss(restored: Tensor, original: Tensor) -> Tensor:
-        short = [max(0, LEAST_SIDE - side) for side in original.shape[-2:]]
-        missing = 0, short[1], 0, short[0]
-        restored, original = (pad(x * 2 - 1, missing, mode="replicate") for x in (restored, original))
-        squared = (restored - original).square().mean((1, 2, 3))
-        return SQUARED_WEIGHT * squared + net(restored, original)
+    def signed(images: Tensor) -> Tensor:
+        short = [max(0, LEAST_SIDE - side) for side in images.shape[-2:]]
+        return pad(images * 2 - 1, (0, short[1], 0, short[0]), mode="replicate")
 
-    return loss
+    def loss_from(originals: Tensor) -> Callable[[Tensor], Tensor]:
+        originals = signed(originals)
+        with torch.no_grad():
+            features = net.features(originals)
+
+        def loss(restored: Tensor) -> Tensor:
+            restored = signed(restored)
+            squared = (restored - originals).square().mean((1, 2, 3))
+            return SQUARED_WEIGHT * squared + net.distance(net.features(restored), features)
+
+        return loss
+
+    return loss_from
 
 
 def whole_loss(restored: Tensor, original: Tensor) -> float:
     """Pictures (1, 3, H, W) in [0, 1] -> their loss, square by square of SQUARE pixels: bounded memory."""
     import torch
 
-    loss, total = perceptual_loss(original.device), 0.0
+    loss_from, total = perceptual_loss(original.device), 0.0
     with torch.no_grad():
         for top in range(0, original.shape[-2], SQUARE):
             for left in range(0, original.shape[-1], SQUARE):
                 place = (..., slice(top, top + SQUARE), slice(left, left + SQUARE))
-                total += loss(restored[place], original[place]).item() * original[place][0, 0].numel()
+                total += loss_from(original[place])(restored[place]).item() * original[place][0, 0].numel()
     return total / original[0, 0].numel()

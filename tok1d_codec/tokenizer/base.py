@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+# originals (B, 3, h, w) in [0, 1] -> reconstructions like them -> (B,), with a gradient
+Loss = Callable[[Tensor], Callable[[Tensor], Tensor]]
 
 
 class Tokenizer(nn.Module, ABC):
@@ -52,7 +53,7 @@ class Tokenizer(nn.Module, ABC):
         Args:
             images: (B, 3, H, W) in [0, 1].
             indices: what `encode` gave, -1 for absent.
-            loss: reconstructions and originals (B, 3, h, w) in [0, 1] -> (B,), with a gradient.
+            loss: how far reconstructions are from given originals.
             steps: how many times the decoder is run forward and back.
 
         Returns: indices; those given, for a family that cannot do it.

@@ -76,15 +76,15 @@ def _descend(region: _Region, target: Tensor, loss: Loss, steps: int) -> None:
     """Move the latents of a region for `steps` steps; the best tokens seen end up in `region.tokens`."""
     optimizer = torch.optim.Adam([region.z.requires_grad_()], lr=RATE, betas=BETAS)
     tokens = [token.clone() for token in region.tokens]
-    least = torch.full((len(target),), torch.inf, device=target.device)
+    least, distance = torch.full((len(target),), torch.inf, device=target.device), loss(target)
     for step in range(steps + 1):
-        codes = region.quantizer.decode(tokens, region.z.shape[-2:]).requires_grad_()
-        restored = region.pixels(codes)[..., : target.shape[-2], : target.shape[-1]]
-        values = loss(restored, target)
-        with torch.no_grad():
-            seen = loss(restored.clamp(0, 1), target)  # without the clamp there is a gradient everywhere
-        better = seen < least
-        least = torch.where(better, seen, least)
+        with torch.set_grad_enabled(step < steps):
+            codes = region.quantizer.decode(tokens, region.z.shape[-2:]).requires_grad_(step < steps)
+            restored = region.pixels(codes)[..., : target.shape[-2], : target.shape[-1]]
+            # judged as the decoder clamps it, with a gradient also where it does
+            values = distance(restored + (restored.clamp(0, 1) - restored).detach())
+        better = values.detach() < least
+        least = torch.where(better, values.detach(), least)
         for kept, token in zip(region.tokens, tokens):
             kept[better] = token[better]
         if step == steps:
