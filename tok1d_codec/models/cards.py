@@ -95,6 +95,19 @@ CARDS: tuple[ModelCard, ...] = (
         trained="2026-11, 7,073 photographs, two CPU cores, the decoder of t1d-3 trained further",
         urgency_range=(0.35, 0.006),
     ),
+    ModelCard(
+        id=5,
+        name="t1d-5",
+        family="t1d",
+        file="t1d-5.safetensors",
+        sha256="2204ca0ca7646c907150dccf572d3e6b9e30e6f2ce6f8deb43cd5a5ecb62f9b0",
+        patch=32,
+        strides=(2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+        codebook_sizes=(1024, 512, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024),
+        licence="Apache-2.0",
+        trained="2026-11, 7,073 photographs, two CPU cores, a deeper decoder for the tokens of t1d-4",
+        urgency_range=(0.35, 0.006),
+    ),
 )
 
 

@@ -37,13 +37,13 @@ class TrainConfig:
     alex_weight: float = 1.2
     vgg_weight: float = 0.3
     commitment_weight: float = 4.0  # of what the quantizer asks for
-    adversarial_weight: float = 0.0  # of the pixels' gradient; 0.15 raised the squared error by a fifth
-    adversarial_start: float = 0.55  # progress at which the discriminator joins
+    adversarial_weight: float = 0.06  # of the pixels' gradient; 0.15 raised the squared error by a fifth
+    adversarial_start: float = 0.4  # progress at which the discriminator joins
     freeze_encoder: float = 0.85  # progress from which encoder and codebooks stand still
     ema: float = 0.999
     start_pictures: int = 1500  # sample for PCA and the first codes
     depth_odds: tuple[float, ...] = (1.3, 1.8, 1.6, 1.3, 1.2, 1.0, 1.0, 1.0, 0.8, 0.8, 0.6, 0.6, 0.5, 0.6)
-    even_depth: float = 0.35  # share of pictures where all patches keep the same levels
+    even_depth: float = 0.25  # share of pictures where all patches keep the same levels
     validation_pictures: int = 48
     validation_minutes: float = 25.0
     checkpoint_minutes: float = 5.0
@@ -82,7 +82,7 @@ _TINY = replace(
 
 # the first preset of a family is its default
 PRESETS = {
-    "base": TrainConfig(),
+    "base": TrainConfig(model=TokenizerConfig(decoder_layers=8)),
     # with --init t1d-2 or t1d-3: their encoder and first levels; deeper levels also code what 32 learned
     # dimensions do not tell, and the decoder learns to use it
     "detail": TrainConfig(
