@@ -101,9 +101,10 @@ def load(path: Path) -> Record:
 
 
 def load_folder(folder: Path, data_sha256: str) -> list[Record]:
-    """Folder of records -> those measured on the pictures with this hash."""
-    return [record for path in sorted(folder.glob("*.json"))
-            if (record := load(path)).meta["data_sha256"] == data_sha256]
+    """Folder of records, and perhaps of other JSON -> the records measured on the pictures with this hash."""
+    texts = ((path, json.loads(path.read_text())) for path in sorted(folder.glob("*.json")))
+    return [load(path) for path, values in texts
+            if isinstance(values, dict) and values.get("meta", {}).get("data_sha256") == data_sha256]
 
 
 def environment(threads: int) -> dict[str, Any]:

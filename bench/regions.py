@@ -1,7 +1,6 @@
 """Faces, text and skies of Kodak, t1d beside WebP of three times its bytes: `python -m bench.regions --data DIR`.
 
-Writes regions.json (regions-effortN.json with --effort N) and a sheet of the regions, a WebP of the same name,
-with the results on Kodak.
+Writes regions.json (regions-effortN.json with --effort N) and a sheet of the regions, a WebP of the same name.
 """
 
 from __future__ import annotations
@@ -86,14 +85,14 @@ def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, print, and write into the folder kodak in `bench.results_folder`."""
+    """Measure, print, and write into `bench.results_folder`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="folder of the Kodak pictures")
     parser.add_argument("--effort", type=int, default=0)
     parser.add_argument("--count", type=int, help="only the first regions of each kind")
     options = parser.parse_args()
     said, sheet = measure(options.data, options.effort, options.count)
-    path = report(said, f"kodak/regions-effort{options.effort}.json" if options.effort else "kodak/regions.json")
+    path = report(said, f"regions-effort{options.effort}.json" if options.effort else "regions.json")
     write_picture(shrunk(sheet, 1600), path.with_suffix(".webp"), force=True)
 
 

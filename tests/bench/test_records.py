@@ -43,6 +43,9 @@ def test_file_has_the_usual_shape_and_comes_back(tmp_path):
     assert loaded.meta == record.meta and math.isnan(loaded.results["lpips-alex"][1])
     assert records.load_folder(tmp_path, "aa")[0].name == "webp-full"
     assert records.load_folder(tmp_path, "bb") == []
+    for number, text in enumerate(("[1, 2]", '{"results": 3}')):  # other results may lie beside records
+        (tmp_path / f"{number}.json").write_text(text)
+    assert [record.name for record in records.load_folder(tmp_path, "aa")] == ["webp-full"]
 
 
 def test_best_of_scales_takes_the_better_curve_at_each_rate():
