@@ -116,7 +116,7 @@ def test_the_table_of_effort_shows_the_recorded_figures():
 
 
 def test_the_table_of_places_shows_the_recorded_figures():
-    record = json.loads((ROOT / "bench/results/kodak/regions.json").read_text())
+    record = json.loads((ROOT / "bench/results/regions.json").read_text())
     assert record["model_sha256"] == card_by_name("t1d").sha256
     for kind, rates in record["results"].items():
         for rate_bpp, found in rates.items():

@@ -141,7 +141,7 @@ def test_small_presets_compare_at_one_rate_and_cost():
         model = trainee(preset("base"), "meta").model
         z = model.encoder(model.encoder.coefficients(torch.rand(1, 3, 256, 256)))
         model.decoder.pixels(*model.decoder.features(z, torch.zeros(1, 1, 8, 8, dtype=torch.int64)))
-    assert round(count.get_total_flops() / 1e9, 1) == 8.1
+    assert round(count.get_total_flops() / 1e9, 1) == 8.6
 
 
 def test_the_command_trains_a_family_and_refuses_what_does_not_fit(folder, tmp_path, capsys, monkeypatch):

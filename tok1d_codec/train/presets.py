@@ -65,7 +65,7 @@ _TINY_MODEL = TokenizerConfig(
     codebook_sizes=(16, 32, 32), strides=(2, 1, 1), head_channels=(16, 16, 8, 8), head_blocks=(1, 0, 0, 0),
 )  # fmt: skip
 
-# The small presets cost about as much as `base`, which takes 8.1 GFLOP forward for a picture of 256x256
+# The small presets cost about as much as `base`, which takes 8.6 GFLOP forward for a picture of 256x256
 # (torch's FlopCounterMode; attention as matrix products), and spend 768 bits on it.
 _TITOK_SMALL = TiTokConfig(  # 8.1 GFLOP, 10.9 M parameters
     tokens=64, codebook_size=4096, code_dim=16, normalize=True, encoder=(256, 6, 8), decoder=(256, 7, 8),
