@@ -44,11 +44,16 @@ def export(run: RunFolder, pictures: Pictures, config: TrainConfig, rounds: int 
     for level, level_hits in enumerate(hits):
         weights[f"tables.{level}"] = torch.from_numpy(table_from_hits(level_hits)).int()
     metadata = {"format": "t1d tokenizer", "family": config.family, "config": config.model.to_json()}
-    partial = run.model_file.with_suffix(".partial")
-    save_file({k: v.contiguous() for k, v in weights.items()}, partial, metadata=metadata)
+    return write_weights(weights, metadata, run.model_file)
+
+
+def write_weights(tensors: dict[str, torch.Tensor], metadata: dict[str, str], out: Path) -> Path:
+    """Tensors -> the safetensors file `out`; a kill at any moment leaves none or a whole one."""
+    partial = out.with_suffix(".partial")
+    save_file({k: v.contiguous() for k, v in tensors.items()}, partial, metadata=metadata)
     partial.chmod(0o644)
-    os.replace(partial, run.model_file)
-    return run.model_file
+    os.replace(partial, out)
+    return out
 
 
 def lean(model: Path, base: str, out: Path) -> None:
@@ -56,4 +61,4 @@ def lean(model: Path, base: str, out: Path) -> None:
     metadata, tensors = read_weights(model, "pt")
     shared = read_weights(weight_path(card_by_name(base)), "pt")[1]
     own = {k: v for k, v in tensors.items() if k not in shared or v.dtype != shared[k].dtype or not torch.equal(v, shared[k])}
-    save_file(own, out, metadata=metadata | {"base": base})
+    write_weights(own, metadata | {"base": base}, out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ..models.cards import card_by_name
 from ..models.store import _load_tokenizer, read_weights, weight_path
 from ..prior.integer import PREFIX
 from ..tokenizer.t1d import T1DTokenizer
+from .export import write_weights
 from .loop import Hardware
 from .prior import PriorConfig, PriorTrainer
 from .state import RunFolder
@@ -67,11 +67,7 @@ def with_prior(weights: Path, prior: Path, out: Path) -> Path:
     """Weight file of a model, of a prior -> one file with both, without the static tables: `out`."""
     metadata, tensors = read_weights(weights, "pt", lambda name: not name.startswith(("tables.", PREFIX)))
     metadata.pop("base", None)  # its tensors are in this file
-    partial = out.with_suffix(".partial")
-    save_file(tensors | load_file(prior), partial, metadata=metadata)
-    partial.chmod(0o644)
-    os.replace(partial, out)
-    return out
+    return write_weights(tensors | load_file(prior), metadata, out)
 
 
 def _weights(model: str) -> Path:
