@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 
+RETIRED = {"detail_dims", "detail_level"}  # weight files of t1d-3 to t1d-5 name them; no network has them any more
+
 
 @dataclass(frozen=True)
 class TokenizerConfig:
@@ -22,8 +24,6 @@ class TokenizerConfig:
     decoder_layers: int = 5
     radius: int = 3  # a token attends to tokens at most this far away, in patches
     code_dim: int = 160
-    detail_dims: int = 0  # of these: fixed linear detail, coded beside the learned latents
-    detail_level: int = 0  # the first level that codes detail; earlier ones code the learned latents only
     codebook_sizes: tuple[int, ...] = (1024, 512) + (1024,) * 12
     strides: tuple[int, ...] = (2,) + (1,) * 13
     head_channels: tuple[int, ...] = (192, 128, 96, 48)  # at 2, 4, 8, 16 cells a patch side
@@ -34,11 +34,8 @@ class TokenizerConfig:
             raise ValueError(f"{len(self.codebook_sizes)} codebook sizes for {len(self.strides)} strides")
         if len(self.head_channels) != len(self.head_blocks):
             raise ValueError(f"{len(self.head_channels)} head channels for {len(self.head_blocks)} head blocks")
-        if not 0 <= self.detail_dims < self.code_dim <= self.components:
-            raise ValueError(
-                f"{self.detail_dims} dimensions of detail in codes of {self.code_dim}, {self.components} components; "
-                "each must be less than, or at most, the next"
-            )
+        if self.code_dim > self.components:
+            raise ValueError(f"codes of {self.code_dim} dimensions, but only {self.components} components")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
 
@@ -47,7 +44,7 @@ class TokenizerConfig:
 
     @classmethod
     def from_json(cls, text: str) -> TokenizerConfig:
-        """JSON text -> configuration; unknown keys are an error (TypeError)."""
-        values = json.loads(text)
+        """JSON text -> configuration; unknown keys are an error (TypeError), but for RETIRED ones that are 0."""
+        values = {k: v for k, v in json.loads(text).items() if v or k not in RETIRED}
         tuples = {f.name for f in fields(cls) if "tuple" in str(f.type)}
         return cls(**{k: tuple(v) if k in tuples else v for k, v in values.items()})

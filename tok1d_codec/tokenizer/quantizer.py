@@ -21,14 +21,9 @@ class ResidualVQ(nn.Module):
     levels, random depth); Tian et al., "VAR", arXiv:2404.02905 (coarser maps first).
     """
 
-    def __init__(
-        self, dim: int, codebook_sizes: tuple[int, ...], strides: tuple[int, ...], detail_dims: int = 0,
-        detail_level: int = 0,
-    ) -> None:  # fmt: skip
-        """Before `detail_level`, the last `detail_dims` of all codes are 0: these levels do not see them."""
+    def __init__(self, dim: int, codebook_sizes: tuple[int, ...], strides: tuple[int, ...]) -> None:
         super().__init__()
         self.dim, self.codebook_sizes, self.strides = dim, codebook_sizes, strides
-        self.coded = [dim - detail_dims if level < detail_level else dim for level in range(len(strides))]
         for i, size in enumerate(codebook_sizes):
             self.register_buffer(f"codebook{i}", torch.zeros(size, dim))
         # what the moving averages remember, `ema_countLEVEL` and `ema_sumLEVEL`: only training has them
@@ -81,9 +76,8 @@ class ResidualVQ(nn.Module):
 
     def _nearest(self, level: int, x: Tensor) -> Tensor:
         b, d, h, w = x.shape
-        flat = x.permute(0, 2, 3, 1).reshape(-1, d)[:, : self.coded[level]]
-        book = self.codebook(level)[:, : self.coded[level]]
-        best = [relative_distances(rows, book).argmin(1) for rows in flat.split(8192)]  # bounds the memory
+        flat = x.permute(0, 2, 3, 1).reshape(-1, d)
+        best = [relative_distances(rows, self.codebook(level)).argmin(1) for rows in flat.split(8192)]  # bounds the memory
         return torch.cat(best).view(b, h, w)
 
     def forward(self, z: Tensor, update: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -130,16 +124,14 @@ class ResidualVQ(nn.Module):
                 torch.distributed.broadcast(fresh, 0)
             average = count.sum() / size
             book[dead], count[dead], total[dead] = fresh, average, fresh * average
-        book[:, self.coded[level] :] = 0
 
     @torch.no_grad()
-    def start_from(self, z: Tensor, kept: int = 0, iterations: int = 10) -> None:
-        """k-means on sample latents (B, D, h, w) as the first codebooks, level by level; the first `kept` stay."""
+    def start_from(self, z: Tensor, iterations: int = 10) -> None:
+        """k-means on sample latents (B, D, h, w) as the first codebooks, level by level."""
         rest = z.float()
         for level, size in enumerate(self.codebook_sizes):
             pooled = self.pool(level, rest)
-            if level >= kept:
-                self._k_means(level, pooled, iterations)
+            self._k_means(level, pooled, iterations)
             rest = rest - self.look_up(level, self._nearest(level, pooled), z.shape[-2:])
         self.follow_from_here()
 
@@ -155,7 +147,6 @@ class ResidualVQ(nn.Module):
             empty = hits == 0
             book.copy_(sums / hits.clamp_min(1)[:, None])
             book[empty] = flat[torch.randint(len(flat), (int(empty.sum()),))]
-        book[:, self.coded[level] :] = 0
 
     def follow_from_here(self) -> None:
         """Let the moving averages start from the codebooks as they are."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import TokenizerConfig
-from ..device import without_autocast
 from ..nn.blocks import ResidualBlock, TransformerBlock, Upsample, zero_init
 from .allocation import urgency
 from .base import Loss, Tokenizer
@@ -26,15 +23,11 @@ STRIP = 64  # rows of patches that are embedded at once
 
 
 class Encoder(nn.Module):
-    """Patches -> latents: their PCA coefficients, corrected by a transformer.
-
-    With `detail_dims`, the last so many dimensions are fixed: a linear map of what the learned ones before
-    them do not tell of the coefficients. No loss can shrink them, so that deep levels have detail to code.
-    """
+    """Patches -> latents: their first PCA coefficients, corrected by a transformer."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        self.patch, self.learned = config.patch, config.code_dim - config.detail_dims
+        self.patch, self.code_dim = config.patch, config.code_dim
         self.register_buffer("mean", torch.zeros(3 * config.patch**2))
         self.register_buffer("basis", torch.zeros(3 * config.patch**2, config.components))
         self.embed = nn.Linear(config.components, config.width)
@@ -42,52 +35,28 @@ class Encoder(nn.Module):
             TransformerBlock(config.width, config.heads, config.radius) for _ in range(config.encoder_layers)
         )
         self.norm = nn.LayerNorm(config.width)
-        self.out = nn.Linear(config.width, self.learned)
+        self.out = nn.Linear(config.width, config.code_dim)
         zero_init(self.out)
-        self.skip = None
-        if config.detail_dims:
-            self.skip = nn.Linear(config.components, self.learned, bias=False)
-            self.register_buffer("detail", torch.zeros(config.components, config.detail_dims))
-            self.register_buffer("told", torch.zeros(self.learned, config.detail_dims))  # by the learned ones
 
     def coefficients(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1], sides multiples of the patch -> (B, h, w, components)."""
         patches = F.pixel_unshuffle(images, self.patch).permute(0, 2, 3, 1)  # (B, h, w, 3 * patch^2)
         return (patches - self.mean) @ self.basis * LATENT_SCALE
 
-    def picture(self, coefficients: Tensor) -> Tensor:
-        """The inverse of `coefficients`, but for what the basis lacks: (B, h, w, components) -> (B, 3, H, W)."""
-        patches = coefficients @ self.basis.t() / LATENT_SCALE + self.mean
-        return F.pixel_shuffle(patches.permute(0, 3, 1, 2), self.patch)
-
-    def features(self, coefficients: Tensor) -> Tensor:
-        """(B, h, w, components) -> tokens (B, h, w, C)."""
+    def forward(self, coefficients: Tensor) -> Tensor:
+        """(B, h, w, components) -> latents (B, code_dim, h, w), float32."""
         x = self.embed(coefficients)
         for block in self.blocks:
             x = block(x)
-        return self.norm(x)
-
-    def forward(self, coefficients: Tensor) -> Tensor:
-        """(B, h, w, components) -> latents (B, code_dim, h, w), float32."""
-        z = self.out(self.features(coefficients)).float()
-        if self.skip is None:
-            return (coefficients[..., : self.learned].float() + z).permute(0, 3, 1, 2)
-        z = self.skip(coefficients).float() + z
-        with without_autocast(z.device):
-            fixed = coefficients.float() @ self.detail - z.detach() @ self.told
-        return torch.cat([z, fixed], dim=-1).permute(0, 3, 1, 2)
+        z = coefficients[..., : self.code_dim].float() + self.out(self.norm(x)).float()
+        return z.permute(0, 3, 1, 2)
 
 
 class Decoder(nn.Module):
-    """Quantized latents -> features of each patch and its PCA coefficients -> pixels.
+    """Quantized latents -> features of each patch and its PCA coefficients -> pixels."""
 
-    With `detail_dims`, the picture that the coefficients describe is shown to the last stage of the head;
-    `picture` makes it of them.
-    """
-
-    def __init__(self, config: TokenizerConfig, picture: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        self.picture = picture
         self.patch, self.levels = config.patch, len(config.strides)
         self.embed = nn.Linear(config.code_dim, config.width)
         self.depth = nn.Embedding(self.levels + 1, config.width)
@@ -97,7 +66,6 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.coefficient_head = nn.Linear(config.width, config.components)
         zero_init(self.coefficient_head)
-        self.skip = nn.Linear(config.code_dim, config.components) if config.detail_dims else None
         nn.init.zeros_(self.depth.weight)
         # coefficients -> the mean colours of THUMB x THUMB areas of the patch; set from the PCA basis
         self.thumb = nn.Linear(config.components, 3 * THUMB**2)
@@ -111,9 +79,7 @@ class Decoder(nn.Module):
             x = block(x)
         x = self.norm(x)
         coefficients = self.coefficient_head(x).float()
-        if self.skip is None:
-            return x, coefficients + F.pad(z.float(), (0, coefficients.shape[-1] - z.shape[-1]))
-        return x, coefficients + self.skip(z).float()
+        return x, coefficients + F.pad(z.float(), (0, coefficients.shape[-1] - z.shape[-1]))
 
     def pixels(self, x: Tensor, coefficients: Tensor) -> Tensor:
         """Tokens and coefficients -> (B, 3, H, W), about [-1, 1], in one piece."""
@@ -121,8 +87,7 @@ class Decoder(nn.Module):
         base = F.interpolate(
             thumb.float(), scale_factor=self.patch // THUMB, mode="bilinear", align_corners=False
         )
-        shown = None if self.skip is None else self.picture(coefficients) - base
-        return base + self.head(x.permute(0, 3, 1, 2), shown).float()
+        return base + self.head(x.permute(0, 3, 1, 2)).float()
 
     def pixels_tiled(self, x: Tensor, coefficients: Tensor, tile: int | None = None) -> Tensor:
         """The same picture from tiles that overlap by more than the head sees: bounded memory, no seam."""
@@ -143,10 +108,7 @@ class Decoder(nn.Module):
 
 
 class PixelHead(nn.Module):
-    """Tokens (B, C, h, w) -> detail (B, 3, patch * h, patch * w): convolutions between doublings.
-
-    The last stage may be shown a rough picture (B, 3, patch * h, patch * w) of the detail.
-    """
+    """Tokens (B, C, h, w) -> detail (B, 3, patch * h, patch * w): convolutions between doublings."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
@@ -155,20 +117,12 @@ class PixelHead(nn.Module):
             stages += [Upsample(channels, wide), *(ResidualBlock(wide) for _ in range(blocks))]
             channels = wide
         self.stages = nn.Sequential(*stages)
-        self.last = len(stages) - config.head_blocks[-1]  # where the blocks of the last stage begin
         self.scale = config.patch // 2 ** len(config.head_channels)  # what the last shuffle still owes
-        self.look = None
-        if config.detail_dims:
-            self.look = nn.Conv2d(3 * self.scale**2, channels, 1)
-            zero_init(self.look)
         self.out = nn.Conv2d(channels, 3 * self.scale**2, 3, padding=1)
         zero_init(self.out)
 
-    def forward(self, x: Tensor, shown: Tensor | None = None) -> Tensor:
-        x = self.stages[: self.last](x.contiguous(memory_format=torch.channels_last))
-        if self.look is not None:
-            x = x + self.look(F.pixel_unshuffle(shown, self.scale))
-        x = self.stages[self.last :](x)
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stages(x.contiguous(memory_format=torch.channels_last))
         return F.pixel_shuffle(self.out(F.silu(x)), self.scale)
 
 
@@ -187,10 +141,8 @@ class T1DTokenizer(Tokenizer):
         self.config = config
         self.codebook_sizes = config.codebook_sizes
         self.encoder = Encoder(config)
-        self.quantizer = ResidualVQ(
-            config.code_dim, config.codebook_sizes, config.strides, config.detail_dims, config.detail_level
-        )
-        self.decoder = Decoder(config, self.encoder.picture)
+        self.quantizer = ResidualVQ(config.code_dim, config.codebook_sizes, config.strides)
+        self.decoder = Decoder(config)
 
     def networks(self) -> list[nn.Module]:
         return [*self.encoder.blocks, *self.decoder.blocks, self.decoder.head]

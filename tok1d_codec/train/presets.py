@@ -61,7 +61,7 @@ class TrainConfig:
 
 
 _TINY_MODEL = TokenizerConfig(
-    components=48, width=32, heads=2, encoder_layers=1, decoder_layers=1, code_dim=16, detail_dims=8,
+    components=48, width=32, heads=2, encoder_layers=1, decoder_layers=1, code_dim=16,
     codebook_sizes=(16, 32, 32), strides=(2, 1, 1), head_channels=(16, 16, 8, 8), head_blocks=(1, 0, 0, 0),
 )  # fmt: skip
 
@@ -83,12 +83,6 @@ _TINY = replace(
 # the first preset of a family is its default
 PRESETS = {
     "base": TrainConfig(model=TokenizerConfig(decoder_layers=8)),
-    # with --init t1d-2 or t1d-3: their encoder and first levels; deeper levels also code what 32 learned
-    # dimensions do not tell, and the decoder learns to use it
-    "detail": TrainConfig(
-        model=TokenizerConfig(detail_dims=128, detail_level=4), rate=1.5e-4, warmup_steps=200, ema=0.998,
-        freeze_encoder=0.0, start_pictures=4000,
-    ),
     "tiny": TrainConfig(
         model=_TINY_MODEL, minutes=0.2, batch=4, crop=128, window=64, warmup_steps=5, start_pictures=64,
         adversarial_weight=0.15, depth_odds=(1.0, 1.0, 1.0), validation_pictures=4, validation_minutes=0.1,
