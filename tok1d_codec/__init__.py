@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .api import decode, encode, tokenize
-    from .codec import info
+    from .facts import info
     from .models.store import load_model
 
 __version__ = "0.1.0"
 
 _MODULE_OF = {
-    "encode": "api", "decode": "api", "tokenize": "api", "info": "codec", "load_model": "models.store",
+    "encode": "api", "decode": "api", "tokenize": "api", "info": "facts", "load_model": "models.store",
 }  # fmt: skip
 __all__ = ["__version__", *_MODULE_OF]
 

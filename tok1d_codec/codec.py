@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bitstream.coder import CountsModel, Decoded, decode_prefix, encode_tokens
-from bitstream.container import Container, frame, pack, part_bytes, unpack, verify
-from bitstream.errors import ChecksumMismatch, FormatError, LimitExceeded
+from bitstream.container import Container, frame, pack, unpack, verify
+from bitstream.errors import FormatError, LimitExceeded
 from bitstream.header import MAX_PIXELS, MAX_SIDE, Coding, Header, scaled
 
 from .effort import STEPS, check_effort, perceptual_loss, whole_loss
-from .errors import BadPicture, MissingData, WrongWeights
+from .errors import BadPicture, WrongWeights
 from .models.cards import ModelCard, card_by_id
 from .models.store import load_model, load_prior
 from .prior.fill import fill
@@ -31,7 +31,7 @@ GUESSES = ("none", "likely", "sample")
 
 def encode(
     pixels: np.ndarray, model: Model, levels: int | None = None, *, quality: float | None = None,
-    bpp: float | None = None, size: int | None = None, effort: int = 0,
+    bpp: float | None = None, size: int | None = None, effort: int = 0, progress: bool = False,
 ) -> bytes:  # fmt: skip
     """Picture, uint8 (H, W, 3) RGB -> the bytes of a file.
 
@@ -39,6 +39,7 @@ def encode(
         levels, quality, bpp, size: at most one of them; see `Target`. The default is DEFAULT_QUALITY.
         effort: 0 to 9, how long to search for better tokens; see `tok1d_codec.effort`. Without effect for a
             model that cannot leave tokens out.
+        progress: show a bar on stderr while that search runs.
 
     Raises:
         BadPicture: not a uint8 (H, W, 3) array. LimitExceeded: a side or the area is too large.
@@ -72,12 +73,13 @@ def encode(
     urgency = tokens_at(scale)[1]
     if urgency is None:
         return data
-    return _refined(data, _image(pixels, model, scale), urgency, model, effort, limit_bytes)
+    return _refined(data, _image(pixels, model, scale), urgency, model, effort, limit_bytes, progress)
 
 
 def _refined(
-    data: bytes, image: Tensor, urgency: np.ndarray, model: Model, effort: int, limit_bytes: int | None
-) -> bytes:
+    data: bytes, image: Tensor, urgency: np.ndarray, model: Model, effort: int, limit_bytes: int | None,
+    progress: bool,
+) -> bytes:  # fmt: skip
     """A file, what it codes (1, 3, h, w) in [0, 1] and the urgency of its tokens -> a better file, or the same."""
     header = unpack(data).header
 
@@ -90,7 +92,7 @@ def _refined(
     def write(tokens: list[np.ndarray]) -> bytes:
         return _write(tokens, model, header.height, header.width, header.scale)
 
-    found = model.tokenizer.refine(image, indices(data), perceptual_loss(image.device), STEPS[effort])
+    found = model.tokenizer.refine(image, indices(data), perceptual_loss(image.device), STEPS[effort], progress)
     tokens = [level[0].cpu().numpy() for level in found]
     better = write(tokens)
     if limit_bytes is not None and len(better) > limit_bytes:  # unusual tokens cost more: the least urgent go
@@ -257,44 +259,3 @@ def read_tokens(container: Container, card: ModelCard, prior: CountsModel | None
     if not cut:
         verify(container, decoded.levels, card.seed)
     return decoded
-
-
-def info(data: bytes) -> dict:
-    """The bytes of a file, whole or cut -> what they say, without decoding pixels; needs no torch.
-
-    Returns:
-        version, model, model_id, width, height, scale, levels, tokens (per level, as far as they are there),
-        coding, bytes (by part and in all), level_bytes (of each level), bpp, missing_bytes, and checksum:
-        "ok", "mismatch", "cut (N levels are whole)" or "unknown (why)".
-
-    Raises:
-        FormatError and its classes: not a file or the beginning of one. UnknownModel: written by a model
-        not known here.
-    """
-    container = unpack(data, cut=True)
-    header = container.header
-    card = card_by_id(header.model_id)
-    decoded = None
-    try:
-        decoded = read_tokens(container, card)
-        state = f"cut ({decoded.complete} levels are whole)" if container.missing else "ok"
-    except ChecksumMismatch:
-        state = "mismatch"
-    except (MissingData, WrongWeights) as error:
-        state = f"unknown ({error})"
-    return {
-        "version": header.version,
-        "model": card.name,
-        "model_id": card.id,
-        "width": header.width,
-        "height": header.height,
-        "scale": header.scale,
-        "levels": header.levels,
-        "tokens": [int((level >= 0).sum()) for level in decoded.levels] if decoded else None,
-        "coding": header.coding.name.lower(),
-        "bytes": {**part_bytes(container), "total": len(data)},
-        "level_bytes": [round(bits / 8, 1) for bits in decoded.level_bits] if decoded else None,
-        "bpp": round(8 * len(data) / (header.width * header.height), 6),
-        "missing_bytes": container.missing,
-        "checksum": state,
-    }

@@ -55,6 +55,13 @@ def test_a_search_without_steps_or_without_success_changes_nothing(tiny_model, p
     assert calls == [True, True, True, False]
 
 
+def test_a_bar_counts_the_passes_only_where_it_is_asked_for(tiny_model, photo, capsys):
+    codec.encode(photo, tiny_model, bpp=0.1, effort=3)
+    assert not capsys.readouterr().err
+    codec.encode(photo, tiny_model, bpp=0.1, effort=3, progress=True)
+    assert f"/{STEPS[3] + 1}" in capsys.readouterr().err
+
+
 def test_squares_of_a_large_picture_are_each_refined(tiny_model, photo, monkeypatch):
     monkeypatch.setattr(refine, "REGION", 2)
     monkeypatch.setattr(refine, "CONTEXT", 2)

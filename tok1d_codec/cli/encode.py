@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -82,7 +83,9 @@ def encode(
     if effort and loaded.card.family != "t1d":
         say(f"t1d: --effort has no effect on models of the family {loaded.card.family}")
     ready = time.perf_counter()
-    data = encode_pixels(picture.pixels, loaded, levels, quality=quality, bpp=bpp, size=size, effort=effort)
+    data = encode_pixels(
+        picture.pixels, loaded, levels, quality=quality, bpp=bpp, size=size, effort=effort, progress=sys.stderr.isatty()
+    )
     done = time.perf_counter()
     atomic_write(target, data, force)
 

@@ -21,7 +21,7 @@ def info(source: Path, as_json: bool) -> None:
     `-` is stdin. The checksum is ok, mismatch, cut for the first bytes of a file, or unknown where the
     model's weights are not installed.
     """
-    from tok1d_codec.codec import info as read_info
+    from tok1d_codec.facts import info as read_info
     from tok1d_codec.image.files import read_bytes
 
     facts = read_info(read_bytes(source))

@@ -47,7 +47,7 @@ class Tokenizer(nn.Module, ABC):
         A family that ranks its tokens takes -1 for one that is absent.
         """
 
-    def refine(self, images: Tensor, indices: list[Tensor], loss: Loss, steps: int) -> list[Tensor]:
+    def refine(self, images: Tensor, indices: list[Tensor], loss: Loss, steps: int, progress: bool = False) -> list[Tensor]:
         """Search for tokens that decode to less `loss` than `indices`; as many, at the same places.
 
         Args:
@@ -55,6 +55,7 @@ class Tokenizer(nn.Module, ABC):
             indices: what `encode` gave, -1 for absent.
             loss: how far reconstructions are from given originals.
             steps: how many times the decoder is run forward and back.
+            progress: show a bar on stderr.
 
         Returns: indices; those given, for a family that cannot do it.
         """

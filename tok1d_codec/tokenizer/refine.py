@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from .base import Loss
 from .search import choose, search
@@ -20,7 +21,9 @@ REGION = 16  # patches; larger pictures are refined square by square
 CONTEXT = 8  # patches around a square that are decoded with it, as they are
 
 
-def refine(tokenizer: T1DTokenizer, images: Tensor, indices: list[Tensor], loss: Loss, steps: int) -> list[Tensor]:
+def refine(
+    tokenizer: T1DTokenizer, images: Tensor, indices: list[Tensor], loss: Loss, steps: int, progress: bool = False
+) -> list[Tensor]:
     """`Tokenizer.refine` for residual levels: gradient steps on the latents, quantized anew after each.
 
     The gradient at the quantized latents moves the latents themselves (straight-through). Of all tokens
@@ -34,9 +37,12 @@ def refine(tokenizer: T1DTokenizer, images: Tensor, indices: list[Tensor], loss:
         images, indices = images.clone(), [index.clone() for index in indices]
         with torch.no_grad():
             z = tokenizer.latents(images)
-        for inner, outer in _regions(*z.shape[-2:]):
-            top, bottom, left, right = (side * p for side in outer)
-            _descend(_Region(tokenizer, z, indices, inner, outer), images[..., top:bottom, left:right], loss, steps)
+        regions = list(_regions(*z.shape[-2:]))
+        with tqdm(total=len(regions) * (steps + 1), desc="search", unit="pass", leave=False, disable=not progress) as bar:
+            for inner, outer in regions:
+                top, bottom, left, right = (side * p for side in outer)
+                region = _Region(tokenizer, z, indices, inner, outer)
+                _descend(region, images[..., top:bottom, left:right], loss, steps, bar)
     return indices
 
 
@@ -72,7 +78,7 @@ class _Region:
         return choose(search(self.quantizer, self.z, len(self.tokens))[0], self.depth[(..., *self.inside)])
 
 
-def _descend(region: _Region, target: Tensor, loss: Loss, steps: int) -> None:
+def _descend(region: _Region, target: Tensor, loss: Loss, steps: int, bar: tqdm) -> None:
     """Move the latents of a region for `steps` steps; the best tokens seen end up in `region.tokens`."""
     optimizer = torch.optim.Adam([region.z.requires_grad_()], lr=RATE, betas=BETAS)
     tokens = [token.clone() for token in region.tokens]
@@ -87,6 +93,7 @@ def _descend(region: _Region, target: Tensor, loss: Loss, steps: int) -> None:
         least = torch.where(better, values.detach(), least)
         for kept, token in zip(region.tokens, tokens):
             kept[better] = token[better]
+        bar.update()
         if step == steps:
             break
         (region.z.grad,) = torch.autograd.grad(values.sum(), codes)

@@ -171,8 +171,10 @@ class T1DTokenizer(Tokenizer):
         coefficients = torch.cat([self.encoder.coefficients(s * 2 - 1) for s in strips], dim=1)
         return self.encoder(coefficients)
 
-    def refine(self, images: Tensor, indices: list[Tensor], loss: Loss, steps: int) -> list[Tensor]:
-        return refine(self, images, indices, loss, steps)
+    def refine(
+        self, images: Tensor, indices: list[Tensor], loss: Loss, steps: int, progress: bool = False
+    ) -> list[Tensor]:
+        return refine(self, images, indices, loss, steps, progress)
 
     @torch.inference_mode()
     def decode(self, indices: list[Tensor], height: int, width: int) -> Tensor:

@@ -1,0 +1,51 @@
+"""What a `.t1d` file says, without decoding pixels; needs no torch."""
+
+from __future__ import annotations
+
+from bitstream.container import part_bytes, unpack
+from bitstream.errors import ChecksumMismatch
+
+from .codec import read_tokens
+from .errors import MissingData, WrongWeights
+from .models.cards import card_by_id
+
+
+def info(data: bytes) -> dict:
+    """The bytes of a file, whole or cut -> what they say.
+
+    Returns:
+        version, model, model_id, width, height, scale, levels, tokens (per level, as far as they are there),
+        coding, bytes (by part and in all), level_bytes (of each level), bpp, missing_bytes, and checksum:
+        "ok", "mismatch", "cut (N levels are whole)" or "unknown (why)".
+
+    Raises:
+        FormatError and its classes: not a file or the beginning of one. UnknownModel: written by a model
+        not known here.
+    """
+    container = unpack(data, cut=True)
+    header = container.header
+    card = card_by_id(header.model_id)
+    decoded = None
+    try:
+        decoded = read_tokens(container, card)
+        state = f"cut ({decoded.complete} levels are whole)" if container.missing else "ok"
+    except ChecksumMismatch:
+        state = "mismatch"
+    except (MissingData, WrongWeights) as error:
+        state = f"unknown ({error})"
+    return {
+        "version": header.version,
+        "model": card.name,
+        "model_id": card.id,
+        "width": header.width,
+        "height": header.height,
+        "scale": header.scale,
+        "levels": header.levels,
+        "tokens": [int((level >= 0).sum()) for level in decoded.levels] if decoded else None,
+        "coding": header.coding.name.lower(),
+        "bytes": {**part_bytes(container), "total": len(data)},
+        "level_bytes": [round(bits / 8, 1) for bits in decoded.level_bits] if decoded else None,
+        "bpp": round(8 * len(data) / (header.width * header.height), 6),
+        "missing_bytes": container.missing,
+        "checksum": state,
+    }
