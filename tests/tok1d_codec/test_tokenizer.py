@@ -35,20 +35,25 @@ def test_fewer_levels_are_a_prefix_of_more(tiny_model):
 @torch.no_grad()
 def test_tiles_leave_no_trace(tiny_model):
     decoder = tiny_model.tokenizer.decoder
-    features = torch.randn(1, 2 * HALO + 5, 20, 32), torch.randn(1, 2 * HALO + 5, 20, 48)
-    assert torch.allclose(decoder.pixels_tiled(*features, tile=3), decoder.pixels(*features), atol=1e-5)
+    rows, cols = 2 * HALO + 5, 20
+    whole = torch.randn(1, rows, cols, 32), torch.randn(1, rows, cols, 48), torch.randint(1, 4, (1, 1, rows, cols))
+    for smooth in (False, True):
+        decoder.smooth_chroma = smooth
+        assert torch.allclose(decoder.pixels_tiled(*whole, tile=3), decoder.pixels(*whole), atol=1e-5)
 
 
 @torch.no_grad()
 def test_the_halo_covers_what_the_bundled_design_sees():
     torch.manual_seed(0)
-    decoder = T1DTokenizer(TokenizerConfig(width=32, heads=2, head_channels=(16, 12, 8, 8))).decoder
+    config = TokenizerConfig(width=32, heads=2, head_channels=(16, 12, 8, 8), smooth_chroma=True)
+    decoder = T1DTokenizer(config).decoder
     for parameter in decoder.head.parameters():
         parameter.add_(torch.randn_like(parameter) * 0.1)
-    x, coefficients = torch.randn(1, 21, 3, 32), torch.randn(1, 21, 3, 384)
+    x, coefficients, depth = torch.randn(1, 21, 3, 32), torch.randn(1, 21, 3, 384), torch.full((1, 1, 21, 3), 2)
     changed = x.clone()
     changed[:, 10] += 1
-    difference = (decoder.pixels(changed, coefficients) - decoder.pixels(x, coefficients)).abs().amax((0, 1, 3))
+    before, after = (decoder.pixels(features, coefficients, depth) for features in (x, changed))
+    difference = (after - before).abs().amax((0, 1, 3))
     rows = torch.nonzero(difference)
     assert (10 - HALO) * 32 <= rows.min() and rows.max() < (11 + HALO) * 32
 
@@ -89,7 +94,7 @@ def test_a_model_starts_one_with_wider_codes(photo):
     new.start_from(crops, old.state_dict())
     depth = torch.full((len(crops), 1, 2, 4), 3)
     before, after = (
-        t.decoder.pixels(*t.decoder.features(t.latents((crops + 1) / 2), depth)) for t in (old, new)
+        t.decoder(t.latents((crops + 1) / 2), depth) for t in (old, new)
     )  # fmt: skip
     assert (after - before).square().mean() < 0.05 * (before - crops).square().mean()
 

@@ -23,7 +23,7 @@ from tok1d_codec.errors import MissingData
 from tok1d_codec.models.cards import ModelCard
 from tok1d_codec.models.store import Model, _load_tokenizer
 from tok1d_codec.prior.static import StaticTables
-from tok1d_codec.train.losses import border_excess, fine_excess, lattice_error, plain_error
+from tok1d_codec.train.losses import border_excess, fine_excess, lattice_error, plain_error, weave_error
 from tok1d_codec.train.loop import Hardware, Trainer
 from tok1d_codec.train.presets import preset
 from tok1d_codec.train.state import RunFolder
@@ -156,6 +156,16 @@ def test_invented_fine_detail_counts_and_lost_detail_does_not(photo):
     assert fine_excess(smooth, image) < 0.3 * fine_excess(smooth + screen, image)
     assert fine_excess(smooth, smooth) < 0.1 * fine_excess(smooth + stripes, smooth)
     assert fine_excess(image + stripes, image) > fine_excess(image, image) > 0  # the checkerboard band is all unwanted
+
+
+def test_a_weave_counts_and_other_texture_of_the_same_kind_does_not():
+    torch.manual_seed(0)
+    natural, other = (torch.nn.functional.avg_pool2d(torch.randn(1, 3, 128, 128), 3, 1, 1) for _ in range(2))
+    rows, cols = torch.arange(128)[:, None] * torch.pi / 2, torch.arange(128) * torch.pi / 2
+    weave = (rows.sin() + cols.sin()).expand(1, 3, 128, 128)  # period 4
+    assert weave_error(natural, natural) == 0
+    assert weave_error(weave, natural) > 20 * weave_error(other, natural)
+    assert weave_error(0.001 * weave, torch.zeros_like(weave)) < 0.01 * weave_error(weave, torch.zeros_like(weave))
 
 
 def test_invented_steps_count_across_patch_borders_only(photo):

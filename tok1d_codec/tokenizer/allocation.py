@@ -6,19 +6,27 @@ import torch
 from torch import Tensor
 
 
-def urgency(errors: Tensor, power: Tensor) -> Tensor:
+SECOND_FIRST = 1e3  # above every urgency
+
+
+def urgency(errors: Tensor, power: Tensor, second_first: Tensor | None = None) -> Tensor:
     """What a patch still lacks before each level after the first: the larger, the sooner that level is due.
 
     Args:
         errors: (B, levels - 1, h, w), mean squared error of the latents after 1, 2, ... levels.
         power: (B,) 0 to 1. 0 compares squared errors, so that all patches end at the same error; 1
             compares shares of each patch's own detail, which is nearly the same depth everywhere.
+        second_first: (B,), 1 for pictures where the second level is due everywhere before the third anywhere:
+            its mask then costs nothing. None is none of them.
 
     Returns:
         (B, levels - 1, h, w), never growing with the level.
     """
     errors = errors / (errors[:, :1] + 1e-6) ** power[:, None, None, None]
-    return errors.cummin(1).values
+    ranks = errors.cummin(1).values
+    if second_first is not None:
+        ranks[:, :1] += SECOND_FIRST * second_first.to(ranks)[:, None, None, None]
+    return ranks
 
 
 def allocate(urgency: Tensor, mean_depth: Tensor) -> Tensor:

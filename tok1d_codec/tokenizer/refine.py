@@ -72,7 +72,7 @@ class _Region:
         """Quantized latents of the square -> pixels of it and its surroundings, in [0, 1] or a little beyond."""
         everything = self.codes.clone()
         everything[(..., *self.inside)] = codes
-        return (self.decoder.pixels(*self.decoder.features(everything, self.depth)) + 1) / 2
+        return (self.decoder(everything, self.depth) + 1) / 2
 
     def quantize(self) -> list[Tensor]:
         return choose(search(self.quantizer, self.z, len(self.tokens))[0], self.depth[(..., *self.inside)])

@@ -10,15 +10,15 @@ from ..config import TokenizerConfig
 from ..nn.blocks import ResidualBlock, TransformerBlock, Upsample, zero_init
 from .allocation import urgency
 from .base import Loss, Tokenizer
+from .chroma import smooth_chroma
 from .quantizer import ResidualVQ
 from .refine import refine
 from .search import search
 from .start import LATENT_SCALE, THUMB, start
 
 TILE, GPU_TILE = 32, 64  # patches; the pixel head runs over squares of this side on large pictures
-HALO = 6  # patches around a tile; more than the pixel head can see
+HALO = 6  # patches around a tile; more than the pixel head and the filter of chroma can see
 POWER = 0.25  # of `urgency`, by LPIPS on validation pictures
-SECOND_FIRST = 1e3  # the second level everywhere before the third anywhere: its mask then costs nothing
 STRIP = 64  # rows of patches that are embedded at once
 
 
@@ -57,7 +57,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        self.patch, self.levels = config.patch, len(config.strides)
+        self.patch, self.levels, self.smooth_chroma = config.patch, len(config.strides), config.smooth_chroma
         self.embed = nn.Linear(config.code_dim, config.width)
         self.depth = nn.Embedding(self.levels + 1, config.width)
         self.blocks = nn.ModuleList(
@@ -81,15 +81,20 @@ class Decoder(nn.Module):
         coefficients = self.coefficient_head(x).float()
         return x, coefficients + F.pad(z.float(), (0, coefficients.shape[-1] - z.shape[-1]))
 
-    def pixels(self, x: Tensor, coefficients: Tensor) -> Tensor:
-        """Tokens and coefficients -> (B, 3, H, W), about [-1, 1], in one piece."""
+    def forward(self, z: Tensor, depth: Tensor) -> Tensor:
+        """Latents (B, D, h, w), levels in use (B, 1, h, w) -> (B, 3, H, W), about [-1, 1], in one piece."""
+        return self.pixels(*self.features(z, depth), depth)
+
+    def pixels(self, x: Tensor, coefficients: Tensor, depth: Tensor) -> Tensor:
+        """What `features` gave, and the levels in use -> (B, 3, H, W), about [-1, 1], in one piece."""
         thumb = F.pixel_shuffle(self.thumb(coefficients).permute(0, 3, 1, 2), THUMB)
         base = F.interpolate(
             thumb.float(), scale_factor=self.patch // THUMB, mode="bilinear", align_corners=False
         )
-        return base + self.head(x.permute(0, 3, 1, 2)).float()
+        images = base + self.head(x.permute(0, 3, 1, 2)).float()
+        return smooth_chroma(images, depth, self.patch) if self.smooth_chroma else images
 
-    def pixels_tiled(self, x: Tensor, coefficients: Tensor, tile: int | None = None) -> Tensor:
+    def pixels_tiled(self, x: Tensor, coefficients: Tensor, depth: Tensor, tile: int | None = None) -> Tensor:
         """The same picture from tiles that overlap by more than the head sees: bounded memory, no seam."""
         b, h, w, _ = x.shape
         tile = tile or (TILE if x.device.type == "cpu" else GPU_TILE)
@@ -99,7 +104,7 @@ class Decoder(nn.Module):
             for left in range(0, w, tile):
                 y0, x0 = max(top - HALO, 0), max(left - HALO, 0)
                 y1, x1 = min(top + tile + HALO, h), min(left + tile + HALO, w)
-                part = self.pixels(x[:, y0:y1, x0:x1], coefficients[:, y0:y1, x0:x1])
+                part = self.pixels(x[:, y0:y1, x0:x1], coefficients[:, y0:y1, x0:x1], depth[..., y0:y1, x0:x1])
                 bottom, right = min(top + tile, h), min(left + tile, w)
                 out[:, :, top * p : bottom * p, left * p : right * p] = part[
                     :, :, (top - y0) * p : (bottom - y0) * p, (left - x0) * p : (right - x0) * p
@@ -160,9 +165,8 @@ class T1DTokenizer(Tokenizer):
     def rank(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """The best tokens by `search`, and the urgency (B, levels - 1, h, w) of those after the first level."""
         indices, errors = search(self.quantizer, self.latents(images))
-        ranks = urgency(errors[:, :-1], images.new_full((len(images),), POWER))
-        ranks[:, :1] += SECOND_FIRST
-        return indices, ranks
+        power = images.new_full((len(images),), POWER)
+        return indices, urgency(errors[:, :-1], power, torch.ones_like(power))
 
     def latents(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, code_dim, h, w), before they are quantized."""
@@ -183,7 +187,8 @@ class T1DTokenizer(Tokenizer):
         grid = (-(-height // p), -(-width // p))
         z = self.quantizer.decode(indices, grid)
         present = [self.quantizer.spread(i, (x >= 0).float()[:, None], grid) for i, x in enumerate(indices)]
-        out = self.decoder.pixels_tiled(*self.decoder.features(z, sum(present).long()))
+        depth = sum(present).long()
+        out = self.decoder.pixels_tiled(*self.decoder.features(z, depth), depth)
         return out[:, :, :height, :width].add_(1).mul_(0.5).clamp_(0, 1)
 
 

@@ -10,7 +10,7 @@ from ..tokenizer.allocation import allocate, urgency
 from ..tokenizer.codebooks import Quantizer
 from ..tokenizer.quantizer import ResidualVQ
 from ..tokenizer.search import choose, search
-from ..tokenizer.t1d import LATENT_SCALE, SECOND_FIRST, T1DTokenizer
+from ..tokenizer.t1d import LATENT_SCALE, T1DTokenizer
 from ..tokenizer.tiled import TiledTokenizer
 from .masks import MAX_POWER
 from .presets import TrainConfig
@@ -46,7 +46,7 @@ class T1DTrainee(Trainee):
     def restore(self, images: Tensor, progress: float, autocast: torch.autocast) -> tuple[Tensor, Tensor]:
         _, quantized, depth, commitment = self._latents(images, self.is_frozen(progress), autocast)
         with autocast:
-            restored = self.model.decoder.pixels(*self.model.decoder.features(quantized, depth))
+            restored = self.model.decoder(quantized, depth)
         return restored, commitment
 
     def prefixes(self, indices: list[Tensor]) -> dict[int, list[Tensor]]:
@@ -77,8 +77,7 @@ class T1DTrainee(Trainee):
         depth = torch.multinomial(torch.tensor(self.config.depth_odds), b, replacement=True) + 1
         even = depth[:, None, None, None].expand(b, 1, h, w).to(errors.device)
         mean_depth, power, second = (depth - torch.rand(b)).clamp_min(1), torch.rand(b) * MAX_POWER, torch.rand(b) < 0.5
-        ranks = urgency(errors[:, :-1], power.to(errors.device))
-        ranks[:, :1] += SECOND_FIRST * second.to(errors)[:, None, None, None]
+        ranks = urgency(errors[:, :-1], power.to(errors.device), second)
         adapted = allocate(ranks, mean_depth.to(errors.device))
         choice = (torch.rand(b) < self.config.even_depth).to(errors.device)
         return torch.where(choice[:, None, None, None], even, adapted)

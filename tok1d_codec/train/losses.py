@@ -16,6 +16,8 @@ from .presets import TrainConfig
 
 PLAIN = 1e-3  # squared difference of neighbouring pixels in [-1, 1] at which an area counts as half plain
 FINE = 1e-3  # amplitude in [-1, 1] below which fine detail counts as none
+DETAIL = 0.02  # amplitude in [-1, 1] below which texture counts as none
+SHIFTS = tuple((y * n, x * n) for n in (2, 3, 4, 6) for y, x in ((0, 1), (1, 0), (1, 1), (1, -1)))  # pixels
 VGG_SHARE = 4  # VGG, ten times as dear as AlexNet, sees every so manieth picture
 
 
@@ -57,9 +59,10 @@ class PixelLosses(nn.Module):
         excess = fine_excess(restored, images)
         border = border_excess(restored, images, self.config.model.patch)
         total = total + self.config.lattice_weight * lattice + self.config.fine_weight * excess
-        total = total + self.config.border_weight * border
+        weave = weave_error(restored, images)
+        total = total + self.config.border_weight * border + self.config.weave_weight * weave
         parts = {"mse": squared.item(), "plain": plain.item(), "lattice": lattice.item(), "fine": excess.item(),
-                 "border": border.item()}  # fmt: skip
+                 "border": border.item(), "weave": weave.item()}  # fmt: skip
         seen, real = (x.contiguous(memory_format=torch.channels_last) for x in self._view(restored, images, rng))
         with autocast:
             for net, weight, name in zip(self.nets, self.weights, ("alex", "vgg")):
@@ -162,6 +165,25 @@ def fine_excess(restored: Tensor, images: Tensor) -> Tensor:
     amplitudes = [[F.avg_pool2d(b.square(), 16).add(FINE**2).sqrt() for b in _haar(x)] for x in (restored, images)]
     (along, down, board), (true_along, true_down, _) = amplitudes
     return F.relu(along - true_along).mean() + F.relu(down - true_down).mean() + (board - FINE).mean()
+
+
+def weave_error(restored: Tensor, images: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) -> how unlike the original's their texture repeats itself, place by place.
+
+    A weave is alike a few pixels on, natural texture hardly is. Mean squared difference of the autocorrelations
+    of the luma's detail, in 32 x 32 pixels around each place, at the shifts in SHIFTS.
+    """
+    mine, theirs = (_autocorrelations(x) for x in (restored, images))
+    return (mine - theirs).square().mean()
+
+
+def _autocorrelations(images: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) -> (B, shifts, h, w), about -1 to 1; 0 where there is no detail."""
+    luma = images.mean(1, keepdim=True)
+    detail = luma - F.avg_pool2d(F.pad(luma, (4, 4, 4, 4), mode="replicate"), 9, 1)
+    energy = F.avg_pool2d(detail.square(), 32, 16) + DETAIL**2
+    products = [F.avg_pool2d(detail * detail.roll(shift, (2, 3)), 32, 16) for shift in SHIFTS]
+    return torch.cat(products, dim=1) / energy
 
 
 def border_excess(restored: Tensor, images: Tensor, patch: int) -> Tensor:

@@ -34,11 +34,12 @@ class TrainConfig:
     lattice_weight: float = 1.0  # of what repeats from patch to patch
     fine_weight: float = 1.5  # of finer detail than the original has
     border_weight: float = 1.0  # of more invented steps across patch borders than within patches
+    weave_weight: float = 3.0  # of texture that repeats itself unlike the original's
     alex_weight: float = 1.2
     vgg_weight: float = 0.3
     commitment_weight: float = 4.0  # of what the quantizer asks for
-    adversarial_weight: float = 0.06  # of the pixels' gradient; 0.15 raised the squared error by a fifth
-    adversarial_start: float = 0.4  # progress at which the discriminator joins
+    adversarial_weight: float = 0.05  # of the pixels' gradient; 0.15 raised the squared error by a fifth
+    adversarial_start: float = 0.25  # progress at which the discriminator joins
     freeze_encoder: float = 0.85  # progress from which encoder and codebooks stand still
     ema: float = 0.999
     start_pictures: int = 1500  # sample for PCA and the first codes
@@ -82,7 +83,7 @@ _TINY = replace(
 
 # the first preset of a family is its default
 PRESETS = {
-    "base": TrainConfig(model=TokenizerConfig(decoder_layers=8)),
+    "base": TrainConfig(model=TokenizerConfig(decoder_layers=8, smooth_chroma=True)),
     "tiny": TrainConfig(
         model=_TINY_MODEL, minutes=0.2, batch=4, crop=128, window=64, warmup_steps=5, start_pictures=64,
         adversarial_weight=0.15, depth_odds=(1.0, 1.0, 1.0), validation_pictures=4, validation_minutes=0.1,

@@ -54,9 +54,12 @@ def run_training(
         config = replace(config, coefficient_share=0.0)
         if decoder_only:
             if config.family == "t1d":
-                model = replace(model, decoder_layers=max(model.decoder_layers, config.model.decoder_layers))
+                model = replace(
+                    model, decoder_layers=max(model.decoder_layers, config.model.decoder_layers),
+                    smooth_chroma=config.model.smooth_chroma,
+                )  # fmt: skip
             config = replace(
-                config, model=model, freeze_encoder=0.0, rate=config.rate / 4, ema=min(config.ema, 0.998),
+                config, model=model, freeze_encoder=0.0, rate=config.rate / 6, ema=min(config.ema, 0.998),
                 warmup_steps=config.warmup_steps // 2,
             )  # fmt: skip
             keep_prior(weights, run.kept_prior)
