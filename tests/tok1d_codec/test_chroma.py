@@ -33,6 +33,11 @@ def test_an_edge_that_the_luma_has_too_stays_for_the_most():
     assert (steps(smooth_chroma(images, depth(SMOOTH), 32)) > 0.6 * steps(images)).all()
 
 
+def test_a_small_difference_of_colour_stays():
+    images = two_halves(RED, RED + 0.02 * (GREEN - RED))
+    assert (steps(smooth_chroma(images, depth(SMOOTH), 32))[:2] > 0.8 * steps(images)[:2]).all()
+
+
 def test_luma_stays_and_so_do_patches_of_many_levels():
     torch.manual_seed(0)
     images = torch.rand(1, 3, 128, 128) * 2 - 1

@@ -12,6 +12,7 @@ CELLS = 8  # a patch side, at which the filter is computed
 RADIUS = 3  # cells
 SMOOTH, PLAIN = 2, 6  # levels of a patch up to which its colour is all filtered, from which it stays
 EPSILON = 4e-3  # variance of luma in [-1, 1] that counts as an edge
+OWN = 2e-3  # variance of chroma beyond what follows from luma, at which half of the filter is applied
 TO_YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # BT.601
 FROM_CHROMA = ((0.0, 1.402), (-0.344136, -0.714136), (1.772, 0.0))
 
@@ -21,9 +22,9 @@ def smooth_chroma(images: Tensor, depth: Tensor, patch: int) -> Tensor:
 
     Two tokens tell the colour of a patch, not where in it an edge runs: without this, edges of colour alone
     end in steps of a patch. In each neighbourhood the filtered chroma is a linear function of the luma: it
-    keeps edges that the luma has too.
+    keeps edges that the luma has too. Where the chroma varies little on its own it stays.
 
-    Source: He and Sun, "Fast Guided Filter", arXiv:1505.00996.
+    Source: He and Sun, "Fast Guided Filter", arXiv:1505.00996. Differs: the share that is filtered.
 
     Args:
         images: RGB (B, 3, H, W), about [-1, 1].
@@ -37,18 +38,24 @@ def _change(y: Tensor, chroma: Tensor, depth: Tensor, patch: int) -> Tensor:
     """Luma (B, 1, H, W), chroma (B, 2, H, W) -> what to add to the chroma."""
     cell = patch // CELLS
     guide, colour = F.avg_pool2d(y, cell), F.avg_pool2d(chroma, cell)
-    mean_y, mean_c, squares, products = _box(torch.cat([guide, colour, guide**2, guide * colour], 1)).split((1, 2, 1, 2), 1)
-    slope = (products - mean_y * mean_c) / (squares - mean_y**2 + EPSILON)
+    products = torch.cat([guide, colour, guide**2, guide * colour, colour**2], dim=1)
+    mean_y, mean_c, yy, yc, cc = _box(products).split((1, 2, 1, 2, 2), dim=1)
+    covariance = yc - mean_y * mean_c
+    slope = covariance / (yy - mean_y**2 + EPSILON)
+    own = (cc - mean_c**2 - slope * covariance).sum(1, keepdim=True).clamp_min(0)
     line = _box(torch.cat([slope, mean_c - slope * mean_y], dim=1))
-    slope, offset = F.interpolate(line, scale_factor=cell, mode="bilinear", align_corners=False).chunk(2, dim=1)
-    share = ((PLAIN - depth.to(y)) / (PLAIN - SMOOTH)).clamp(0, 1)
-    share = F.interpolate(share, scale_factor=patch, mode="bilinear", align_corners=False)
-    return share * (slope * y + offset - chroma)
+    slope, offset, own = _enlarged(torch.cat([line, own / (own + OWN)], dim=1), cell).split((2, 2, 1), dim=1)
+    few = _enlarged(((PLAIN - depth.to(y)) / (PLAIN - SMOOTH)).clamp(0, 1), patch)
+    return few * own * (slope * y + offset - chroma)
 
 
 def _mix(images: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
     """(B, C, H, W), a row for each new channel -> (B, rows, H, W)."""
     return torch.einsum("ij,bjhw->bihw", images.new_tensor(matrix), images)
+
+
+def _enlarged(x: Tensor, factor: int) -> Tensor:
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 def _box(x: Tensor) -> Tensor:
