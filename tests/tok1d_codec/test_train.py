@@ -117,7 +117,7 @@ def test_both_stages_lower_their_loss(trainer):
     first = [trainer.train_step()["mse"] for _ in range(100)]
     assert "alex" not in trainer.train_step()
     assert np.mean(first[-5:]) < 0.8 * np.mean(first[:5])
-    trainer.minutes = 30.0  # well into the second stage, before the discriminator
+    trainer.minutes = 20.0  # well into the second stage, before the discriminator
     second = [trainer.train_step() for _ in range(80)]
     assert "discriminator" not in second[0]
     assert np.mean([p["alex"] for p in second[-16:]]) < 0.97 * np.mean([p["alex"] for p in second[:16]])
