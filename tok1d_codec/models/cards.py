@@ -108,6 +108,19 @@ CARDS: tuple[ModelCard, ...] = (
         trained="2026-11, 7,073 photographs, two CPU cores, a deeper decoder for the tokens of t1d-4",
         urgency_range=(0.35, 0.006),
     ),
+    ModelCard(
+        id=6,
+        name="t1d-6",
+        family="t1d",
+        file="t1d-6.safetensors",
+        sha256="c2bbd47e0ccfaabb4b24a1b7eeb1359a61edc8a4f31ee33c961f1eff5771a9db",
+        patch=32,
+        strides=(2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+        codebook_sizes=(1024, 512, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024),
+        licence="Apache-2.0",
+        trained="2026-11, 7,073 photographs, two CPU cores, the decoder of t1d-5 with a filter of chroma, trained further",
+        urgency_range=(0.35, 0.006),
+    ),
 )
 
 
