@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import UnknownModel
 
@@ -42,84 +42,62 @@ class ModelCard:
         return [(-(-height // side), -(-width // side)) for side in sides]
 
 
+_T1D_1 = ModelCard(
+    id=1,
+    name="t1d-1",
+    family="t1d",
+    file="t1d-1.safetensors",
+    sha256="d58d7e861356234993cd99a83b5453582a0664bcf7e2702d1efb8280c5d4a48f",
+    patch=32,
+    strides=(2, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+    codebook_sizes=(1024, 512, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024),
+    licence="Apache-2.0",
+    trained="2026-11, 7,073 photographs, two CPU cores",
+    urgency_range=(0.35, 0.006),
+)
+_T1D_2 = ModelCard(
+    id=2,
+    name="t1d-2",
+    family="t1d",
+    file="t1d-2.safetensors",
+    sha256="e3cabab51f217eaca1064c1cddecdd3ac44163079648a7c6e8cd2da65597f0d6",
+    patch=32,
+    strides=(2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+    codebook_sizes=(1024, 512, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024),
+    licence="Apache-2.0",
+    trained="2026-11, 7,073 photographs, two CPU cores, from t1d-1",
+    urgency_range=(0.35, 0.006),
+)
+
+
+def _with_tokens_of_t1d_2(model_id: int, sha256: str, trained: str) -> ModelCard:
+    name = f"t1d-{model_id}"
+    return replace(_T1D_2, id=model_id, name=name, file=f"{name}.safetensors", sha256=sha256, trained=trained)
+
+
 CARDS: tuple[ModelCard, ...] = (
-    ModelCard(
-        id=1,
-        name="t1d-1",
-        family="t1d",
-        file="t1d-1.safetensors",
-        sha256="d58d7e861356234993cd99a83b5453582a0664bcf7e2702d1efb8280c5d4a48f",
-        patch=32,
-        strides=(2, 1, 1, 1, 1, 1, 1, 1, 1, 1),
-        codebook_sizes=(1024, 512, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024),
-        licence="Apache-2.0",
-        trained="2026-11, 7,073 photographs, two CPU cores",
-        urgency_range=(0.35, 0.006),
+    _T1D_1,
+    _T1D_2,
+    _with_tokens_of_t1d_2(
+        3,
+        "3978dc0a78141f394b3dd72d2cf07d4f1291ae3d8fbd188911996e9ca9d2df2c",
+        "2026-11, 7,073 photographs, two CPU cores, the decoder of t1d-2 trained further",
     ),
-    ModelCard(
-        id=2,
-        name="t1d-2",
-        family="t1d",
-        file="t1d-2.safetensors",
-        sha256="e3cabab51f217eaca1064c1cddecdd3ac44163079648a7c6e8cd2da65597f0d6",
-        patch=32,
-        strides=(2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
-        codebook_sizes=(1024, 512, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024),
-        licence="Apache-2.0",
-        trained="2026-11, 7,073 photographs, two CPU cores, from t1d-1",
-        urgency_range=(0.35, 0.006),
+    _with_tokens_of_t1d_2(
+        4,
+        "a3333b28df4ef0c068d8114f7d4b20315f8c22a78b7c3864a9add7ca812c8ca9",
+        "2026-11, 7,073 photographs, two CPU cores, the decoder of t1d-3 trained further",
     ),
-    ModelCard(
-        id=3,
-        name="t1d-3",
-        family="t1d",
-        file="t1d-3.safetensors",
-        sha256="3978dc0a78141f394b3dd72d2cf07d4f1291ae3d8fbd188911996e9ca9d2df2c",
-        patch=32,
-        strides=(2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
-        codebook_sizes=(1024, 512, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024),
-        licence="Apache-2.0",
-        trained="2026-11, 7,073 photographs, two CPU cores, the decoder of t1d-2 trained further",
-        urgency_range=(0.35, 0.006),
+    _with_tokens_of_t1d_2(
+        5,
+        "2204ca0ca7646c907150dccf572d3e6b9e30e6f2ce6f8deb43cd5a5ecb62f9b0",
+        "2026-11, 7,073 photographs, two CPU cores, a deeper decoder for the tokens of t1d-4",
     ),
-    ModelCard(
-        id=4,
-        name="t1d-4",
-        family="t1d",
-        file="t1d-4.safetensors",
-        sha256="a3333b28df4ef0c068d8114f7d4b20315f8c22a78b7c3864a9add7ca812c8ca9",
-        patch=32,
-        strides=(2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
-        codebook_sizes=(1024, 512, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024),
-        licence="Apache-2.0",
-        trained="2026-11, 7,073 photographs, two CPU cores, the decoder of t1d-3 trained further",
-        urgency_range=(0.35, 0.006),
-    ),
-    ModelCard(
-        id=5,
-        name="t1d-5",
-        family="t1d",
-        file="t1d-5.safetensors",
-        sha256="2204ca0ca7646c907150dccf572d3e6b9e30e6f2ce6f8deb43cd5a5ecb62f9b0",
-        patch=32,
-        strides=(2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
-        codebook_sizes=(1024, 512, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024),
-        licence="Apache-2.0",
-        trained="2026-11, 7,073 photographs, two CPU cores, a deeper decoder for the tokens of t1d-4",
-        urgency_range=(0.35, 0.006),
-    ),
-    ModelCard(
-        id=6,
-        name="t1d-6",
-        family="t1d",
-        file="t1d-6.safetensors",
-        sha256="c2bbd47e0ccfaabb4b24a1b7eeb1359a61edc8a4f31ee33c961f1eff5771a9db",
-        patch=32,
-        strides=(2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
-        codebook_sizes=(1024, 512, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024),
-        licence="Apache-2.0",
-        trained="2026-11, 7,073 photographs, two CPU cores, the decoder of t1d-5 with a filter of chroma, trained further",
-        urgency_range=(0.35, 0.006),
+    _with_tokens_of_t1d_2(
+        6,
+        "c2bbd47e0ccfaabb4b24a1b7eeb1359a61edc8a4f31ee33c961f1eff5771a9db",
+        "2026-11, 7,073 photographs, two CPU cores, "
+        "the decoder of t1d-5 with a filter of chroma, trained further",
     ),
 )
 

@@ -1,8 +1,9 @@
-"""Building blocks: a transformer block for tokens, a residual block and an upsampler for maps."""
+"""Building blocks: a transformer block for tokens; a residual block, an upsampler and a box filter for maps."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import NeighborhoodAttention
@@ -56,7 +57,7 @@ class Upsample(nn.Module):
             self.conv.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.nn.functional.pixel_shuffle(self.conv(x), 2)
+        return F.pixel_shuffle(self.conv(x), 2)
 
 
 def zero_init(layer: nn.Module) -> None:
@@ -64,3 +65,8 @@ def zero_init(layer: nn.Module) -> None:
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
+
+
+def box_mean(x: Tensor, radius: int) -> Tensor:
+    """(B, C, h, w) -> the same shape, each place the mean of those within `radius`; the edge is repeated outwards."""
+    return F.avg_pool2d(F.pad(x, (radius,) * 4, mode="replicate"), 2 * radius + 1, stride=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-
 SECOND_FIRST = 1e3  # above every urgency
 
 

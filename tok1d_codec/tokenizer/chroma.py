@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..device import without_autocast
+from ..nn.blocks import box_mean
 
 CELLS = 8  # a patch side, at which the filter is computed
 RADIUS = 3  # cells
@@ -39,11 +40,11 @@ def _change(y: Tensor, chroma: Tensor, depth: Tensor, patch: int) -> Tensor:
     cell = patch // CELLS
     guide, colour = F.avg_pool2d(y, cell), F.avg_pool2d(chroma, cell)
     products = torch.cat([guide, colour, guide**2, guide * colour, colour**2], dim=1)
-    mean_y, mean_c, yy, yc, cc = _box(products).split((1, 2, 1, 2, 2), dim=1)
+    mean_y, mean_c, yy, yc, cc = box_mean(products, RADIUS).split((1, 2, 1, 2, 2), dim=1)
     covariance = yc - mean_y * mean_c
     slope = covariance / (yy - mean_y**2 + EPSILON)
     own = (cc - mean_c**2 - slope * covariance).sum(1, keepdim=True).clamp_min(0)
-    line = _box(torch.cat([slope, mean_c - slope * mean_y], dim=1))
+    line = box_mean(torch.cat([slope, mean_c - slope * mean_y], dim=1), RADIUS)
     slope, offset, own = _enlarged(torch.cat([line, own / (own + OWN)], dim=1), cell).split((2, 2, 1), dim=1)
     few = _enlarged(((PLAIN - depth.to(y)) / (PLAIN - SMOOTH)).clamp(0, 1), patch)
     return few * own * (slope * y + offset - chroma)
@@ -56,8 +57,3 @@ def _mix(images: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
 
 def _enlarged(x: Tensor, factor: int) -> Tensor:
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
-
-
-def _box(x: Tensor) -> Tensor:
-    """(B, C, h, w) -> means over the cells within RADIUS."""
-    return F.avg_pool2d(F.pad(x, (RADIUS,) * 4, mode="replicate"), 2 * RADIUS + 1, stride=1)

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..errors import MissingData, WrongWeights
+from ..nn.blocks import box_mean
 from ..nn.discriminator import PatchDiscriminator, hinge_loss
 from ..nn.lpips import LPIPS
 from .presets import TrainConfig
@@ -52,17 +53,17 @@ class PixelLosses(nn.Module):
         both gradients end at the pixels, this costs no second pass through the decoder.
         """
         restored = restored.detach().requires_grad_()
-        squared = F.mse_loss(restored, images)
-        plain = plain_error(restored, images)
-        lattice = lattice_error(restored, images, self.config.model.patch)
-        total = self.config.squared_weight * squared + self.config.plain_weight * plain
-        excess = fine_excess(restored, images)
-        border = border_excess(restored, images, self.config.model.patch)
-        total = total + self.config.lattice_weight * lattice + self.config.fine_weight * excess
-        weave = weave_error(restored, images)
-        total = total + self.config.border_weight * border + self.config.weave_weight * weave
-        parts = {"mse": squared.item(), "plain": plain.item(), "lattice": lattice.item(), "fine": excess.item(),
-                 "border": border.item(), "weave": weave.item()}  # fmt: skip
+        config, patch = self.config, self.config.model.patch
+        terms = {
+            "mse": (config.squared_weight, F.mse_loss(restored, images)),
+            "plain": (config.plain_weight, plain_error(restored, images)),
+            "lattice": (config.lattice_weight, lattice_error(restored, images, patch)),
+            "fine": (config.fine_weight, fine_excess(restored, images)),
+            "border": (config.border_weight, border_excess(restored, images, patch)),
+            "weave": (config.weave_weight, weave_error(restored, images)),
+        }
+        total = sum(weight * value for weight, value in terms.values())
+        parts = {name: value.item() for name, (_, value) in terms.items()}
         seen, real = (x.contiguous(memory_format=torch.channels_last) for x in self._view(restored, images, rng))
         with autocast:
             for net, weight, name in zip(self.nets, self.weights, ("alex", "vgg")):
@@ -81,7 +82,7 @@ class PixelLosses(nn.Module):
             (push,) = torch.autograd.grad(score, restored, retain_graph=True)
         (gradient,) = torch.autograd.grad(total, restored)
         if adversarial:
-            gradient = gradient + push * (self.config.adversarial_weight * gradient.norm() / (push.norm() + 1e-12))
+            gradient = gradient + push * (config.adversarial_weight * gradient.norm() / (push.norm() + 1e-12))
             with autocast:
                 loss = hinge_loss(self.discriminator(real).float(), self.discriminator(seen.detach()).float())
             self.optimizer.zero_grad(set_to_none=True)
@@ -128,8 +129,7 @@ def plain_error(restored: Tensor, images: Tensor) -> Tensor:
     """
     with torch.no_grad():
         energy = sum(F.avg_pool2d(_steps(images, dim).square().mean(1, keepdim=True), 8) for dim in (2, 3))
-        energy = F.avg_pool2d(F.pad(energy, (1, 1, 1, 1), mode="replicate"), 3, 1)
-        weight = PLAIN / (PLAIN + energy)
+        weight = PLAIN / (PLAIN + box_mean(energy, 1))
         weight = F.interpolate(weight, images.shape[-2:], mode="bilinear", align_corners=False)
     return ((restored - images).square().mean(1, keepdim=True) * weight).mean()
 
@@ -180,7 +180,7 @@ def weave_error(restored: Tensor, images: Tensor) -> Tensor:
 def _autocorrelations(images: Tensor) -> Tensor:
     """Pictures (B, 3, H, W) -> (B, shifts, h, w), about -1 to 1; 0 where there is no detail."""
     luma = images.mean(1, keepdim=True)
-    detail = luma - F.avg_pool2d(F.pad(luma, (4, 4, 4, 4), mode="replicate"), 9, 1)
+    detail = luma - box_mean(luma, 4)
     energy = F.avg_pool2d(detail.square(), 32, 16) + DETAIL**2
     products = [F.avg_pool2d(detail * detail.roll(shift, (2, 3)), 32, 16) for shift in SHIFTS]
     return torch.cat(products, dim=1) / energy
