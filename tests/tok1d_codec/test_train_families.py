@@ -82,6 +82,30 @@ def test_a_family_trains_resumes_and_is_exported(family, folder, tmp_path):
     assert tokenizer.decode(tokenizer.encode(picture), 70, 90).shape == picture.shape
 
 
+def test_a_piece_becomes_pixels_and_all_tokens_are_decoded_with_it(folder, tmp_path):
+    trainer = started(replace(preset("tiny"), shown=2), folder, tmp_path)
+    images = random_crops(trainer.pictures, 2, 128, np.random.default_rng(0))
+    patches = [images[..., y : y + 64, x : x + 64] for y in (0, 32, 64) for x in (0, 32, 64)]
+    found = set()
+    for _ in range(30):
+        restored, seen, _ = trainer.trainee.restore(images, 1.0, Hardware().autocast())
+        assert restored.shape == seen.shape == (2, 3, 64, 64)
+        found |= {i for i, patch in enumerate(patches) if torch.equal(patch, seen)}
+    assert len(found) > 5  # of nine places
+    for parameter in trainer.model.decoder.blocks.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    inputs = []
+
+    def keep(_module, _inputs, embedded):
+        embedded.requires_grad_().retain_grad()
+        inputs.append(embedded)
+
+    trainer.model.decoder.embed.register_forward_hook(keep)
+    torch.nn.init.normal_(trainer.model.decoder.head.out.weight)
+    trainer.trainee.restore(images, 1.0, Hardware().autocast())[0].square().sum().backward()
+    assert inputs[0].grad.abs().sum((0, 3)).gt(0).all()  # of 4 x 4 patches
+
+
 @pytest.mark.parametrize("kind", ["fsq", "lfq"])
 @pytest.mark.parametrize("family", ["titok", "patch-vq"])
 def test_other_quantizers_train(family, kind, folder, tmp_path):

@@ -25,7 +25,7 @@ def train() -> None:
 @click.option("--family", type=click.Choice(["t1d", "titok", "patch-vq"]),
               help="What to train.  [default: as the preset has it, t1d without one]")
 @click.option("--preset", "preset_name",
-              help="Named settings: base, detail, tiny (t1d); titok-small, titok-tiny; patch-vq-small, simple-1d, "
+              help="Named settings: base, tiny (t1d); titok-small, titok-tiny; patch-vq-small, simple-1d, "
                    "patch-vq-tiny.  [default: the first of the family]")
 @click.option("--quantizer", type=click.Choice(["vq", "fsq", "lfq"]),
               help="How titok and patch-vq make tokens of latents.  [default: vq]")

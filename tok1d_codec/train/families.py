@@ -43,11 +43,23 @@ class T1DTrainee(Trainee):
         loss = self.config.squared_weight * squared + self.config.commitment_weight * commitment
         return loss, {"mse": squared.item(), "commitment": commitment.item()}
 
-    def restore(self, images: Tensor, progress: float, autocast: torch.autocast) -> tuple[Tensor, Tensor]:
+    def restore(
+        self, images: Tensor, progress: float, autocast: torch.autocast
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         _, quantized, depth, commitment = self._latents(images, self.is_frozen(progress), autocast)
+        y, x = (self._window(side) for side in depth.shape[-2:])
+        patch = self.config.model.patch
         with autocast:
-            restored = self.model.decoder(quantized, depth)
-        return restored, commitment
+            tokens, coefficients = self.model.decoder.features(quantized, depth)
+            restored = self.model.decoder.pixels(tokens[:, y, x], coefficients[:, y, x], depth[..., y, x])
+        seen = images[..., y.start * patch : y.stop * patch, x.start * patch : x.stop * patch]
+        return restored, seen, commitment
+
+    def _window(self, side: int) -> slice:
+        """Patches of a side -> those that become pixels, `shown` of them at a random place."""
+        shown = min(self.config.shown, side)
+        start = int(torch.randint(side - shown + 1, ()))
+        return slice(start, start + shown)
 
     def prefixes(self, indices: list[Tensor]) -> dict[int, list[Tensor]]:
         levels = len(indices)
@@ -95,12 +107,14 @@ class TiledTrainee(Trainee):
 
     def first_stage(self, images: Tensor, autocast: torch.autocast) -> tuple[Tensor, dict[str, float]]:
         # perceptual losses push a picture that is still grey in no useful direction, and hard
-        restored, commitment = self.restore(images, 0.0, autocast)
+        restored, _, commitment = self.restore(images, 0.0, autocast)
         squared = F.mse_loss(restored, images)
         loss = self.config.squared_weight * squared + self.config.commitment_weight * commitment
         return loss, {"mse": squared.item(), "commitment": commitment.item()}
 
-    def restore(self, images: Tensor, progress: float, autocast: torch.autocast) -> tuple[Tensor, Tensor]:
+    def restore(
+        self, images: Tensor, progress: float, autocast: torch.autocast
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         frozen = self.is_frozen(progress)
         with torch.set_grad_enabled(not frozen):
             with autocast:
@@ -110,7 +124,7 @@ class TiledTrainee(Trainee):
             self.quantizer.revive(z.detach(), index)
         with autocast:
             restored = self.model.pixels(self._without_tails(codes))
-        return restored.float() * 2 - 1, loss
+        return restored.float() * 2 - 1, images, loss
 
     def _without_tails(self, codes: Tensor) -> Tensor:
         """Codes (B, tokens, D) -> the same, a random number of last ones hidden in a share of the pictures."""

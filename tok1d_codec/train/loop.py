@@ -147,7 +147,7 @@ class Trainer:
         return parts
 
     def _pixel_step(self, images: Tensor, progress: float) -> dict[str, float]:
-        restored, auxiliary = self.trainee.restore(images, progress, self.hardware.autocast())
+        restored, images, auxiliary = self.trainee.restore(images, progress, self.hardware.autocast())
         adversarial = progress >= self.config.adversarial_start and self.config.adversarial_weight > 0
         gradient, parts = self.losses.gradient(
             restored, images, self.shared_rng, adversarial, self.hardware.autocast()

@@ -16,7 +16,7 @@ from ..tokenizer.codebooks import latent_dim
 class TrainConfig:
     """Settings of `t1d train tokenizer`. Time decides the schedule: progress = minutes trained / minutes.
 
-    `depth_odds` and `even_depth` mean something to the family t1d only.
+    `shown`, `depth_odds` and `even_depth` mean something to the family t1d only.
     """
 
     model: TokenizerConfig | TiTokConfig | PatchVQConfig = field(default_factory=TokenizerConfig)
@@ -24,6 +24,7 @@ class TrainConfig:
     minutes: float = 120.0
     batch: int = 16  # pictures a step and process
     crop: int = 256  # pixels
+    shown: int = 6  # patches a side of a crop that family t1d turns into pixels; all tokens are decoded with them
     window: int = 128  # side of the pictures that the perceptual losses and the discriminator see
     coefficient_share: float = 0.06  # first stage: share of the time spent on squared error only
     rate: float = 6e-4  # peak learning rate

@@ -34,9 +34,12 @@ class Trainee(ABC):
         """
 
     @abstractmethod
-    def restore(self, images: Tensor, progress: float, autocast: torch.autocast) -> tuple[Tensor, Tensor]:
-        """Pictures (B, 3, H, W) in [-1, 1], progress 0 to 1 -> the same through the tokens, auxiliary loss.
+    def restore(
+        self, images: Tensor, progress: float, autocast: torch.autocast
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """Pictures (B, 3, H, W) in [-1, 1], progress 0 to 1 -> through the tokens and as they are, auxiliary loss.
 
+        Both may be the same piece of the pictures: that is cheaper, and tokens around it were decoded with it.
         The loss (scalar) is what the quantizer asks for; it has no gradient if that is nothing. From
         progress `freeze_encoder` on, the encoder and the codes stand still.
         """
