@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass, fields
 
 RETIRED = {"detail_dims", "detail_level"}  # weight files of t1d-3 to t1d-5 name them; no network has them any more
@@ -30,11 +29,6 @@ class TokenizerConfig:
     head_channels: tuple[int, ...] = (192, 128, 96, 48)  # at 2, 4, 8, 16 cells a patch side
     head_blocks: tuple[int, ...] = (2, 2, 2, 1)
     smooth_chroma: bool = False  # `tokenizer.chroma`, after the convolutional head
-    fine_levels: int = 0  # so many last levels are grids of fine detail, instead of codes of what others leave over
-    fine_counts: tuple[int, ...] = (7, 5, 5, 5)  # how many values each number of such a token can take
-    fine_start: int = 16  # PCA component that the first of these numbers starts from
-    fine_width: int = 256
-    fine_layers: int = 3
 
     def __post_init__(self) -> None:
         if len(self.codebook_sizes) != len(self.strides):
@@ -43,23 +37,8 @@ class TokenizerConfig:
             raise ValueError(f"{len(self.head_channels)} head channels for {len(self.head_blocks)} head blocks")
         if self.code_dim > self.components:
             raise ValueError(f"codes of {self.code_dim} dimensions, but only {self.components} components")
-        if set(self.codebook_sizes[self.coarse_levels :]) - {math.prod(self.fine_counts)}:
-            raise ValueError(f"fine levels of {self.codebook_sizes[self.coarse_levels :]} codes, but values {self.fine_counts}")
-        if self.fine_start + self.fine_dim > self.components:
-            raise ValueError(f"{self.fine_dim} fine numbers from component {self.fine_start} on, but only {self.components}")
-        for name, width in (("width", self.width), ("fine width", self.fine_width)):
-            if width % self.heads:
-                raise ValueError(f"{name} {width} is not a multiple of {self.heads} heads")
-
-    @property
-    def coarse_levels(self) -> int:
-        """How many levels code the `code_dim` first numbers of a latent."""
-        return len(self.strides) - self.fine_levels
-
-    @property
-    def fine_dim(self) -> int:
-        """How many further numbers a latent has, for the fine levels."""
-        return self.fine_levels * len(self.fine_counts)
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

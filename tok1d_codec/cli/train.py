@@ -35,8 +35,6 @@ def train() -> None:
               help="Start from the weights of this model file instead of from nothing.")
 @click.option("--decoder-only", is_flag=True,
               help="Leave encoder, codes and prior of --init as they are: only what decodes its tokens learns.")
-@click.option("--keep-base", is_flag=True,
-              help="Leave all of --init as it is: fine levels, in place of its last ones, learn.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @options.device
 @options.threads
@@ -48,9 +46,9 @@ def train() -> None:
               help="VGG weights for a second perceptual loss.  [default: in $T1D_DATA_DIR/lpips, if there]")
 @click.option("--seed", default=0, show_default=True)
 def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, family: str | None,
-              preset_name: str | None, quantizer: str | None, minutes: float | None, init: Path | None, decoder_only: bool,
-              keep_base: bool, resume: bool, device: str, threads: int | None, precision: str, compile_: bool,
-              lpips_vgg: Path | None, seed: int) -> None:  # fmt: skip
+              preset_name: str | None, quantizer: str | None, minutes: float | None, init: Path | None, decoder_only: bool, resume: bool,
+              device: str, threads: int | None, precision: str, compile_: bool, lpips_vgg: Path | None,
+              seed: int) -> None:  # fmt: skip
     """Train a tokenizer. Start it with torchrun for several processes."""
     from bench import LPIPS_ALEX
 
@@ -68,13 +66,8 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
         raise click.BadParameter(f"{preset_name!r} (known: {', '.join(known)})", param_hint="--preset")
     if quantizer and PRESETS[preset_name].family == "t1d" and not resume:
         raise click.BadParameter("t1d has its own, residual quantizer; add --family", param_hint="--quantizer")
-    for option, given in {"--decoder-only": decoder_only, "--keep-base": keep_base}.items():
-        if given and not init and not resume:
-            raise click.BadParameter("name the model to start from with --init", param_hint=option)
-    if keep_base and not getattr(PRESETS[preset_name].model, "fine_levels", 0):
-        raise click.BadParameter(f"{preset_name} has no fine levels, which alone would learn", param_hint="--keep-base")
-    if decoder_only and keep_base:
-        raise click.BadParameter("with it fine levels do not learn; leave one of both out", param_hint="--decoder-only")
+    if decoder_only and not init and not resume:
+        raise click.BadParameter("name the model whose tokens stay with --init", param_hint="--decoder-only")
     _check_run(out, resume)
     if resume and family and (planned := RunFolder(out).planned().family) != family:
         raise click.BadParameter(f"{out} trains {planned}; leave it out to go on with that", param_hint="--family")
@@ -82,7 +75,7 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
     model = run_training(
         list(sources), list(validation), out, preset_name, minutes, alex=LPIPS_ALEX,
         vgg=lpips_vgg or _default_vgg(), init=init, resume=resume, device=device, precision=precision,
-        compile_losses=compile_, seed=seed, quantizer=quantizer, decoder_only=decoder_only, keep_base=keep_base,
+        compile_losses=compile_, seed=seed, quantizer=quantizer, decoder_only=decoder_only,
     )  # fmt: skip
     if model:
         click.echo(f"{model}: {model.stat().st_size / 1e6:.1f} MB")

@@ -6,11 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .codebooks import FSQ
-
 DECAY = 0.99  # of the running code statistics, per training step
 DEAD = 0.02  # a code used less often than this share of the average is re-seeded
-FALL = 0.8  # of the urgency of fine levels, from one to the next; about that of the error of coarse ones
 
 
 class ResidualVQ(nn.Module):
@@ -19,35 +16,21 @@ class ResidualVQ(nn.Module):
     A level of stride s codes the mean of the remainder over s x s cells, so that the first level can
     be cheaper than one token a patch. Codebooks follow their cells by exponential moving averages.
 
-    Further numbers of a latent may belong to fine levels, which come last: each codes some of them alone, on a
-    fixed grid (FSQ). What the coarse levels leave over stays.
-
     Source: van den Oord et al., "Neural Discrete Representation Learning", arXiv:1711.00937, appendix
     A.1 (EMA codebooks); Zeghidour et al., "SoundStream", arXiv:2107.03312, section III-C (residual
     levels, random depth); Tian et al., "VAR", arXiv:2404.02905 (coarser maps first).
     """
 
-    def __init__(
-        self, dim: int, codebook_sizes: tuple[int, ...], strides: tuple[int, ...], grid: FSQ | None = None
-    ) -> None:  # fmt: skip
-        """`codebook_sizes` are those of the coarse levels, `strides` those of all; `grid` serves each fine level."""
+    def __init__(self, dim: int, codebook_sizes: tuple[int, ...], strides: tuple[int, ...]) -> None:
         super().__init__()
-        self.dim, self.codebook_sizes, self.strides, self.grid = dim, codebook_sizes, strides, grid
-        self.coarse = len(codebook_sizes)  # levels
-        self.fine_dim = grid.dim * (len(strides) - self.coarse) if grid else 0
+        self.dim, self.codebook_sizes, self.strides = dim, codebook_sizes, strides
         for i, size in enumerate(codebook_sizes):
             self.register_buffer(f"codebook{i}", torch.zeros(size, dim))
         # what the moving averages remember, `ema_countLEVEL` and `ema_sumLEVEL`: only training has them
         self.statistics: dict[str, Tensor] = {}
 
     def codebook(self, level: int) -> Tensor:
-        """-> the codes of a coarse level (n, dim)."""
         return getattr(self, f"codebook{level}")
-
-    def codes(self, level: int) -> Tensor:
-        """-> what each token of a level stands for, (n, D)."""
-        index = torch.arange(self.codebook_sizes[level] if level < self.coarse else self.grid.size)
-        return self.look_up(level, index[None, :, None], (len(index), 1))[0, :, :, 0].t()
 
     def encode(self, z: Tensor, levels: int | None = None) -> tuple[list[Tensor], Tensor]:
         """Latents -> the nearest codes, level by level, and what they leave over.
@@ -58,33 +41,14 @@ class ResidualVQ(nn.Module):
 
         Returns:
             per level (B, h', w') int64 indices, h' = ceil(h / stride); mean squared error of the latents
-            after each level (B, levels, h, w), after fine ones what `with_fine` puts there.
+            after each level (B, levels, h, w).
         """
         indices, errors, rest = [], [], z.float()
-        levels = len(self.strides) if levels is None else levels
-        for level in range(levels):
+        for level in range(len(self.strides) if levels is None else levels):
             indices.append(self.nearest(level, rest))
-            if level < self.coarse:
-                rest = rest - self.look_up(level, indices[-1], z.shape[-2:])
-                errors.append(rest[:, : self.dim].square().mean(1))
-        return indices, self.with_fine(torch.stack(errors, dim=1), levels)
-
-    def with_fine(self, errors: Tensor, levels: int) -> Tensor:
-        """Errors after each coarse level (B, coarse, h, w) -> of all `levels`, as allocation compares them.
-
-        The numbers of fine levels do not tell how much they matter: what the coarse ones left over does.
-        """
-        fine = torch.arange(1, levels - errors.shape[1] + 1, device=errors.device)
-        return torch.cat([errors, errors[:, -1:] * FALL ** fine[:, None, None]], dim=1)
-
-    def fine(self, z: Tensor, depth: Tensor) -> Tensor:
-        """Numbers for fine levels (B, fine_dim, h, w), levels that a cell keeps (B, 1, h, w) -> those kept, rounded.
-
-        0 where absent. The gradient is passed on to what is kept.
-        """
-        kept = depth > torch.arange(self.coarse, len(self.strides), device=z.device)[:, None, None]  # (B, levels, h, w)
-        numbers = z.unflatten(1, (-1, self.grid.dim)).movedim(2, -1)  # (B, levels, h, w, numbers of a token)
-        return (self.grid(numbers)[0] * kept[..., None]).movedim(-1, 2).flatten(1, 2)
+            rest = rest - self.look_up(level, indices[-1], z.shape[-2:])
+            errors.append(rest.square().mean(1))
+        return indices, torch.stack(errors, dim=1)
 
     def decode(self, indices: list[Tensor], size: tuple[int, int]) -> Tensor:
         """Indices of the first levels, -1 for absent -> (B, D, h, w) float32, the sum of their code vectors."""
@@ -92,17 +56,8 @@ class ResidualVQ(nn.Module):
 
     def look_up(self, level: int, index: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, h', w') int64, -1 for absent -> code vectors (B, D, h, w), repeated over the cells."""
-        index, there = index.clamp_min(0), (index >= 0)[:, None]
-        codes = F.embedding(index, self.codebook(level)) if level < self.coarse else self.grid.look_up(index)
-        codes = F.pad(codes, self._around(level)) if self.fine_dim else codes
-        return self.spread(level, codes.permute(0, 3, 1, 2) * there, size)
-
-    def _around(self, level: int) -> tuple[int, int]:
-        """-> how many numbers of a latent lie before and after those that a level codes."""
-        if level < self.coarse:
-            return 0, self.fine_dim
-        before = (level - self.coarse) * self.grid.dim
-        return self.dim + before, self.fine_dim - before - self.grid.dim
+        codes = F.embedding(index.clamp_min(0), self.codebook(level)).permute(0, 3, 1, 2)
+        return self.spread(level, codes * (index >= 0)[:, None], size)
 
     def spread(self, level: int, x: Tensor, size: tuple[int, int]) -> Tensor:
         """A map of a level (B, C, h', w') -> (B, C, h, w), each cell repeated over its stride."""
@@ -112,10 +67,6 @@ class ResidualVQ(nn.Module):
 
     def nearest(self, level: int, x: Tensor) -> Tensor:
         """(B, D, h, w) -> the index of the code nearest to each cell of a level, (B, h', w')."""
-        if level >= self.coarse:
-            before = self._around(level)[0]
-            return self.grid.nearest(x[:, before : before + self.grid.dim].permute(0, 2, 3, 1))
-        x = x[:, : self.dim]
         return self._nearest(level, self.pool(level, x))
 
     def pool(self, level: int, x: Tensor) -> Tensor:
@@ -133,25 +84,25 @@ class ResidualVQ(nn.Module):
         """Quantize for training.
 
         Args:
-            z: (B, dim, h, w) latents without the numbers of fine levels, float32.
+            z: (B, D, h, w) latents, float32.
             update: move the codebooks towards the latents.
 
         Returns:
-            sums of the code vectors of the first 1, 2, ... coarse levels (levels, B, dim, h, w), without gradient;
+            sums of the code vectors of the first 1, 2, ... levels (levels, B, D, h, w), without gradient;
             commitment loss (scalar); indices of every level.
         """
         total, sums, indices = torch.zeros_like(z), [], []
         commitment = z.new_zeros(())
-        for level in range(self.coarse):
+        for level in range(len(self.strides)):
             rest = self.pool(level, z.detach() - total)
             index = self._nearest(level, rest)
             if update:
                 self._follow(level, rest, index)
-            total = total + self.look_up(level, index, z.shape[-2:])[:, : self.dim]
+            total = total + self.look_up(level, index, z.shape[-2:])
             commitment = commitment + F.mse_loss(z, total)
             sums.append(total)
             indices.append(index)
-        return torch.stack(sums), commitment / self.coarse, indices
+        return torch.stack(sums), commitment / len(self.strides), indices
 
     @torch.no_grad()
     def _follow(self, level: int, rest: Tensor, index: Tensor) -> None:
@@ -176,12 +127,12 @@ class ResidualVQ(nn.Module):
 
     @torch.no_grad()
     def start_from(self, z: Tensor, iterations: int = 10) -> None:
-        """k-means on sample latents (B, dim, h, w) as the first codebooks, level by level."""
+        """k-means on sample latents (B, D, h, w) as the first codebooks, level by level."""
         rest = z.float()
         for level, size in enumerate(self.codebook_sizes):
             pooled = self.pool(level, rest)
             self._k_means(level, pooled, iterations)
-            rest = rest - self.look_up(level, self._nearest(level, pooled), z.shape[-2:])[:, : self.dim]
+            rest = rest - self.look_up(level, self._nearest(level, pooled), z.shape[-2:])
         self.follow_from_here()
 
     def _k_means(self, level: int, x: Tensor, iterations: int) -> None:

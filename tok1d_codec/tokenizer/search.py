@@ -19,8 +19,6 @@ def search(
 ) -> tuple[list[Tensor], Tensor]:
     """Latents -> the best tokens found, for each number of levels that a cell may keep.
 
-    Fine levels need none: what a token of theirs is does not depend on the others.
-
     Source: Babenko and Lempitsky, "Additive Quantization for Extreme Vector Compression", CVPR 2014, for the
     beam search. Differs: codebooks are residual, so levels come in order, and every depth gives a result.
 
@@ -31,30 +29,26 @@ def search(
 
     Returns:
         per level int64: (B, h', w') of levels that cells share; of the others (B, levels, h, w), for cells that
-        keep 1, 2, ... levels, -1 where they do not keep this one. Errors of the latents at each of these depths
-        (B, levels, h, w), as `ResidualVQ.encode` gives them.
+        keep 1, 2, ... levels, -1 where they do not keep this one. Mean squared error of the latents at each of
+        these depths (B, levels, h, w).
     """
     levels = len(quantizer.strides) if levels is None else levels
-    coarse = min(levels, quantizer.coarse)
-    b, dim, h, w = len(z), quantizer.dim, *z.shape[-2:]
-    shared, errors, rest = [], [], z[:, :dim].float()
+    b, dim, h, w = z.shape
+    shared, errors, rest = [], [], z.float()
     for level in range(sum(stride > 1 for stride in quantizer.strides[:levels])):
         joint = level + 1 < len(quantizer.strides) and quantizer.strides[level + 1] == 1
         shared.append(_shared(quantizer, level, rest) if joint else quantizer.nearest(level, rest))
-        rest = rest - quantizer.look_up(level, shared[-1], (h, w))[:, :dim]
+        rest = rest - quantizer.look_up(level, shared[-1], (h, w))
         errors.append(rest.square().mean(1, keepdim=True))
-    tokens, own = list(shared), range(len(shared), coarse)
-    if own:
-        cells = rest.permute(0, 2, 3, 1).reshape(-1, dim)
-        parts = [_beam(quantizer, own, chunk, width) for chunk in cells.split(_chunk(z.device))]
-        paths, found = (torch.cat(part, dim=-1) for part in zip(*parts))  # (depths, levels, cells), (depths, cells)
-        paths = F.pad(paths, (0, 0, 0, 0, len(shared), 0), value=-1).view(coarse, len(own), b, h, w)
-        paths = torch.cat([paths, paths[-1:].expand(levels - coarse, -1, -1, -1, -1)])  # with fine levels: as without
-        errors.append(found.view(len(own), b, h, w).transpose(0, 1))
-        tokens += [paths[:, i].transpose(0, 1) for i in range(len(own))]
-    depth = torch.arange(1, levels + 1, device=z.device)[:, None, None]
-    tokens += [torch.where(depth > i, quantizer.nearest(i, z)[:, None], -1) for i in range(coarse, levels)]
-    return tokens, quantizer.with_fine(torch.cat(errors, dim=1), levels)
+    own = range(len(shared), levels)
+    if not own:
+        return shared, torch.cat(errors, dim=1)
+    cells = rest.permute(0, 2, 3, 1).reshape(-1, dim)
+    parts = [_beam(quantizer, own, chunk, width) for chunk in cells.split(_chunk(z.device))]
+    paths, found = (torch.cat(part, dim=-1) for part in zip(*parts))  # (depths, levels, cells), (depths, cells)
+    paths = F.pad(paths, (0, 0, 0, 0, len(shared), 0), value=-1).view(levels, len(own), b, h, w)
+    errors.append(found.view(len(own), b, h, w).transpose(0, 1))
+    return shared + [paths[:, i].transpose(0, 1) for i in range(len(own))], torch.cat(errors, dim=1)
 
 
 def choose(tokens: list[Tensor], depth: Tensor) -> list[Tensor]:

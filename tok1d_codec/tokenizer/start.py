@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import WrongWeights
-from .fine import SCALE
 
 if TYPE_CHECKING:
     from .t1d import Encoder, T1DTokenizer
@@ -31,9 +30,8 @@ def start(tokenizer: T1DTokenizer, images: Tensor, weights: dict[str, Tensor] | 
     Args:
         images: (B, 3, H, W) in [-1, 1].
         weights: those of a trained model. One of the same sizes is taken whole, codes and all, also if
-            the decoder has fewer blocks or the model no fine levels (its codes beyond the coarse ones are left
-            out). Of another whatever it holds but the codes is copied, also into larger tensors, whose other
-            entries stay as they are; codebooks start anew.
+            the decoder has fewer blocks. Of another whatever it holds but the codes is copied, also into larger
+            tensors, whose other entries stay as they are; codebooks start anew.
 
     Raises: WrongWeights: these are of another family or of larger networks.
     """
@@ -42,16 +40,12 @@ def start(tokenizer: T1DTokenizer, images: Tensor, weights: dict[str, Tensor] | 
         _check_fit(tokenizer, weights)
         own = tokenizer.state_dict()
         same = {k: weights[k].to(t) for k, t in own.items() if k in weights and weights[k].shape == t.shape}
-        if all(name in same or name.startswith("decoder.blocks.") or "fine" in name for name in own):
-            tokenizer.load_state_dict(same, strict=False)  # further blocks and fine latents add nothing yet
-            if tokenizer.fine is not None and "decoder.fine_pixels.weight" not in same:
-                _start_fine(tokenizer)
+        if all(name in same for name in own if not name.startswith("decoder.blocks.")):
+            tokenizer.load_state_dict(same, strict=False)  # further blocks add nothing yet
             tokenizer.quantizer.follow_from_here()
             return
     _start_pca(encoder, images[:PCA_PICTURES], config.components)
     _start_base(tokenizer)
-    if tokenizer.fine is not None:
-        _start_fine(tokenizer)
     if weights:
         decoder.embed.weight.zero_()  # what is new adds nothing yet
         for name, tensor in tokenizer.state_dict().items():
@@ -80,13 +74,6 @@ def _start_pca(encoder: Encoder, images: Tensor, components: int) -> None:
     centred = patches - mean
     _, vectors = torch.linalg.eigh(centred.t() @ centred)  # ascending eigenvalues
     encoder.basis.copy_(vectors.flip(1)[:, :components])
-
-
-def _start_fine(tokenizer: T1DTokenizer) -> None:
-    """The linear map from fine numbers to the pixels of the coefficients that they are made of."""
-    encoder, fine = tokenizer.encoder, tokenizer.fine
-    # patches are unshuffled channel by channel, as `pixel_shuffle` will put them together
-    tokenizer.decoder.fine_pixels.weight.copy_(encoder.basis[:, fine.shown] / (LATENT_SCALE * SCALE))
 
 
 def _start_base(tokenizer: T1DTokenizer) -> None:

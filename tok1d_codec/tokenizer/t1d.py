@@ -11,8 +11,6 @@ from ..nn.blocks import ResidualBlock, TransformerBlock, Upsample, zero_init
 from .allocation import urgency
 from .base import Loss, Tokenizer
 from .chroma import smooth_chroma
-from .codebooks import FSQ
-from .fine import STAGE, FineBranch, FineEncoder
 from .quantizer import ResidualVQ
 from .refine import refine
 from .search import search
@@ -60,12 +58,7 @@ class Decoder(nn.Module):
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.patch, self.levels, self.smooth_chroma = config.patch, len(config.strides), config.smooth_chroma
-        self.coarse = config.coarse_levels
-        self.code_dim = config.code_dim
         self.embed = nn.Linear(config.code_dim, config.width)
-        if config.fine_levels:
-            # what the fine numbers stand for in pixels; set from the PCA basis
-            self.fine_pixels = nn.Linear(config.fine_dim, 3 * config.patch**2, bias=False)
         self.depth = nn.Embedding(self.levels + 1, config.width)
         self.blocks = nn.ModuleList(
             TransformerBlock(config.width, config.heads, config.radius) for _ in range(config.decoder_layers)
@@ -79,18 +72,14 @@ class Decoder(nn.Module):
         self.head = PixelHead(config)
 
     def features(self, z: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents (B, D, h, w), levels in use (B, 1, h, w) -> tokens (B, h, w, C), coefficients (B, h, w, K).
-
-        Behind the coefficients stand the numbers of fine levels, where the model has those.
-        """
-        z, fine = z.permute(0, 2, 3, 1).tensor_split([self.code_dim], dim=-1)
+        """Latents (B, D, h, w), levels in use (B, 1, h, w) -> tokens (B, h, w, C), coefficients (B, h, w, K)."""
+        z = z.permute(0, 2, 3, 1)
         x = self.embed(z) + self.depth(depth[:, 0])
         for block in self.blocks:
             x = block(x)
         x = self.norm(x)
         coefficients = self.coefficient_head(x).float()
-        coefficients = coefficients + F.pad(z.float(), (0, coefficients.shape[-1] - z.shape[-1]))
-        return x, torch.cat([coefficients, fine], dim=-1) if fine.shape[-1] else coefficients
+        return x, coefficients + F.pad(z.float(), (0, coefficients.shape[-1] - z.shape[-1]))
 
     def forward(self, z: Tensor, depth: Tensor) -> Tensor:
         """Latents (B, D, h, w), levels in use (B, 1, h, w) -> (B, 3, H, W), about [-1, 1], in one piece."""
@@ -98,16 +87,11 @@ class Decoder(nn.Module):
 
     def pixels(self, x: Tensor, coefficients: Tensor, depth: Tensor) -> Tensor:
         """What `features` gave, and the levels in use -> (B, 3, H, W), about [-1, 1], in one piece."""
-        coefficients, fine = coefficients.tensor_split([self.thumb.in_features], dim=-1)
-        if fine.shape[-1]:
-            detail = F.pixel_shuffle(self.fine_pixels(fine).permute(0, 3, 1, 2), self.patch), depth > self.coarse
-        else:
-            detail = None
         thumb = F.pixel_shuffle(self.thumb(coefficients).permute(0, 3, 1, 2), THUMB)
         base = F.interpolate(
             thumb.float(), scale_factor=self.patch // THUMB, mode="bilinear", align_corners=False
         )
-        images = base + self.head(x.permute(0, 3, 1, 2), detail).float()
+        images = base + self.head(x.permute(0, 3, 1, 2)).float()
         return smooth_chroma(images, depth, self.patch) if self.smooth_chroma else images
 
     def pixels_tiled(self, x: Tensor, coefficients: Tensor, depth: Tensor, tile: int | None = None) -> Tensor:
@@ -129,10 +113,7 @@ class Decoder(nn.Module):
 
 
 class PixelHead(nn.Module):
-    """Tokens (B, C, h, w) -> detail (B, 3, patch * h, patch * w): convolutions between doublings.
-
-    On the way it may see a picture of the fine numbers, of the same size, and which patches have some (B, 1, h, w).
-    """
+    """Tokens (B, C, h, w) -> detail (B, 3, patch * h, patch * w): convolutions between doublings."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
@@ -144,16 +125,9 @@ class PixelHead(nn.Module):
         self.scale = config.patch // 2 ** len(config.head_channels)  # what the last shuffle still owes
         self.out = nn.Conv2d(channels, 3 * self.scale**2, 3, padding=1)
         zero_init(self.out)
-        if config.fine_levels:
-            self.fine = FineBranch(config.head_channels[STAGE], config.patch // 2 ** (STAGE + 1))
-        self.joins = STAGE + sum(config.head_blocks[:STAGE])  # the place in `stages` after which fine detail comes in
 
-    def forward(self, x: Tensor, detail: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
-        for place, stage in enumerate(self.stages):
-            x = stage(x)
-            if detail is not None and place == self.joins:
-                x = x + self.fine(x, *detail)
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stages(x.contiguous(memory_format=torch.channels_last))
         return F.pixel_shuffle(self.out(F.silu(x)), self.scale)
 
 
@@ -172,9 +146,7 @@ class T1DTokenizer(Tokenizer):
         self.config = config
         self.codebook_sizes = config.codebook_sizes
         self.encoder = Encoder(config)
-        self.fine = FineEncoder(config) if config.fine_levels else None
-        coarse = config.codebook_sizes[: config.coarse_levels]
-        self.quantizer = ResidualVQ(config.code_dim, coarse, config.strides, FSQ(config.fine_counts))
+        self.quantizer = ResidualVQ(config.code_dim, config.codebook_sizes, config.strides)
         self.decoder = Decoder(config)
 
     def networks(self) -> list[nn.Module]:
@@ -197,16 +169,11 @@ class T1DTokenizer(Tokenizer):
         return indices, urgency(errors[:, :-1], power, torch.ones_like(power))
 
     def latents(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> (B, code_dim + fine_dim, h, w), before they are quantized."""
+        """(B, 3, H, W) in [0, 1] -> (B, code_dim, h, w), before they are quantized."""
         images = pad_to_patches(images, self.config.patch)
         strips = images.split(STRIP * self.config.patch, dim=2)
         coefficients = torch.cat([self.encoder.coefficients(s * 2 - 1) for s in strips], dim=1)
-        return self.latents_of(coefficients)
-
-    def latents_of(self, coefficients: Tensor) -> Tensor:
-        """(B, h, w, components) -> latents (B, code_dim + fine_dim, h, w), float32."""
-        z = self.encoder(coefficients)
-        return z if self.fine is None else torch.cat([z, self.fine(coefficients)], dim=1)
+        return self.encoder(coefficients)
 
     def refine(
         self, images: Tensor, indices: list[Tensor], loss: Loss, steps: int, progress: bool = False

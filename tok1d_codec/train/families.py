@@ -28,9 +28,6 @@ class T1DTrainee(Trainee):
     def __init__(self, config: TrainConfig, device: str) -> None:
         super().__init__(config, device)
         self.model.decoder.head.to(memory_format=torch.channels_last)
-        if config.keep_base:
-            for name, parameter in self.model.named_parameters():
-                parameter.requires_grad_("fine" in name)
 
     @property
     def quantizer(self) -> ResidualVQ:
@@ -42,7 +39,7 @@ class T1DTrainee(Trainee):
             _, coefficients = self.model.decoder.features(quantized, depth)
         # the basis is orthonormal: this is the squared error of the pixels, but for what the basis lacks
         scale = target.shape[-1] / (LATENT_SCALE**2 * self.model.encoder.basis.shape[0])
-        squared = F.mse_loss(coefficients[..., : target.shape[-1]], target.float()) * scale
+        squared = F.mse_loss(coefficients, target.float()) * scale
         loss = self.config.squared_weight * squared + self.config.commitment_weight * commitment
         return loss, {"mse": squared.item(), "commitment": commitment.item()}
 
@@ -72,30 +69,19 @@ class T1DTrainee(Trainee):
         self, images: Tensor, frozen: bool, autocast: torch.autocast
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Images -> coefficients, quantized latents, how deep each patch is coded, commitment loss."""
-        model = self.model
         with torch.set_grad_enabled(not frozen), autocast:
             with torch.no_grad():
-                coefficients = model.encoder.coefficients(images)
-            z = model.latents_of(coefficients)
-        quantizer, commitment = model.quantizer, z.new_zeros(())
-        coarse, fine = z.tensor_split([quantizer.dim], dim=1)
-        if frozen or self.config.keep_base:  # decode what the encoder will write
-            with torch.no_grad():
-                tokens, errors = search(quantizer, z, width=SEARCH_WIDTH)
-                depth = self._depth(errors)
-                kept = quantizer.decode(choose(tokens, depth), z.shape[-2:])
-            if frozen or not fine.shape[1]:
-                return coefficients, kept, depth, commitment
-            coarse = kept[:, : quantizer.dim]
-        else:
-            sums, commitment, _ = quantizer(coarse, update=True)
-            errors = (coarse.detach() - sums).square().mean(2).transpose(0, 1)
-            depth = self._depth(quantizer.with_fine(errors, len(quantizer.strides)))
-            last = depth.clamp_max(quantizer.coarse) - 1
-            kept = sums.gather(0, last[None].expand(1, *coarse.shape))[0]
-            coarse = coarse + (kept - coarse).detach()
-        z = torch.cat([coarse, quantizer.fine(fine, depth)], dim=1) if fine.shape[1] else coarse
-        return coefficients, z, depth, commitment
+                coefficients = self.model.encoder.coefficients(images)
+            z = self.model.encoder(coefficients)
+        if frozen:  # what is left to learn is to decode what the encoder will write
+            tokens, errors = search(self.model.quantizer, z, width=SEARCH_WIDTH)
+            depth = self._depth(errors)
+            kept = self.model.quantizer.decode(choose(tokens, depth), z.shape[-2:])
+            return coefficients, kept, depth, z.new_zeros(())
+        sums, commitment, _ = self.model.quantizer(z, update=True)
+        depth = self._depth((z.detach() - sums).square().mean(2).transpose(0, 1))
+        kept = sums.gather(0, (depth - 1)[None].expand(1, *z.shape))[0]
+        return coefficients, z + (kept - z).detach(), depth, commitment
 
     def _depth(self, errors: Tensor) -> Tensor:
         """Errors of the latents by depth (B, levels, h, w) -> levels kept in each cell (B, 1, h, w)."""

@@ -16,7 +16,7 @@ from ..tokenizer.codebooks import latent_dim
 class TrainConfig:
     """Settings of `t1d train tokenizer`. Time decides the schedule: progress = minutes trained / minutes.
 
-    `shown`, `depth_odds`, `even_depth` and `keep_base` mean something to the family t1d only.
+    `shown`, `depth_odds` and `even_depth` mean something to the family t1d only.
     """
 
     model: TokenizerConfig | TiTokConfig | PatchVQConfig = field(default_factory=TokenizerConfig)
@@ -42,7 +42,6 @@ class TrainConfig:
     adversarial_weight: float = 0.05  # of the pixels' gradient; 0.15 raised the squared error by a fifth
     adversarial_start: float = 0.25  # progress at which the discriminator joins
     freeze_encoder: float = 0.85  # progress from which encoder and codebooks stand still
-    keep_base: bool = False  # all but what serves the fine levels stands still from the start
     ema: float = 0.999
     start_pictures: int = 1500  # sample for PCA and the first codes
     depth_odds: tuple[float, ...] = (1.3, 1.8, 1.6, 1.3, 1.2, 1.0, 1.0, 1.0, 0.8, 0.8, 0.6, 0.6, 0.5, 0.6)
@@ -63,9 +62,6 @@ class TrainConfig:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}, model=model)
 
 
-_BASE_MODEL = TokenizerConfig(
-    decoder_layers=8, codebook_sizes=(1024, 512, 1024, 1024, 1024) + (875,) * 9, fine_levels=9, smooth_chroma=True
-)
 _TINY_MODEL = TokenizerConfig(
     components=48, width=32, heads=2, encoder_layers=1, decoder_layers=1, code_dim=16,
     codebook_sizes=(16, 32, 32), strides=(2, 1, 1), head_channels=(16, 16, 8, 8), head_blocks=(1, 0, 0, 0),
@@ -88,7 +84,7 @@ _TINY = replace(
 
 # the first preset of a family is its default
 PRESETS = {
-    "base": TrainConfig(model=_BASE_MODEL),
+    "base": TrainConfig(model=TokenizerConfig(decoder_layers=8, smooth_chroma=True)),
     "tiny": TrainConfig(
         model=_TINY_MODEL, minutes=0.2, batch=4, crop=128, window=64, warmup_steps=5, start_pictures=64,
         adversarial_weight=0.15, depth_odds=(1.0, 1.0, 1.0), validation_pictures=4, validation_minutes=0.1,

@@ -51,7 +51,7 @@ def run_prior_training(
     if resume:
         trainer.resume()
     else:
-        trainer.start([tokenizer.quantizer.codes(level) for level in range(len(training.strides))])
+        trainer.start([tokenizer.quantizer.codebook(level) for level in range(len(training.strides))])
     path = with_prior(weights, trainer.train(), out / "model.safetensors")
     return path, run.records()[-1]["validation"]
 

@@ -26,7 +26,7 @@ from .validate import Validation
 def run_training(
     sources: list[str], validation: list[str], out: Path, preset_name: str, minutes: float | None, *, alex: Path,
     vgg: Path | None = None, init: Path | None = None, resume: bool = False, device: str = "auto", precision: str = "auto",
-    compile_losses: bool = False, seed: int = 0, quantizer: str | None = None, decoder_only: bool = False, keep_base: bool = False,
+    compile_losses: bool = False, seed: int = 0, quantizer: str | None = None, decoder_only: bool = False,
 ) -> Path | None:  # fmt: skip
     """Train a tokenizer in the folder `out` -> its `model.safetensors` (None in all processes but the first).
 
@@ -38,8 +38,6 @@ def run_training(
         init: model file to start from; the first stage, without pixels, is then left out.
         decoder_only: the model `init` keeps its encoder, codes and prior, so that its tokens keep their meaning;
             the decoder may get more layers.
-        keep_base: family t1d: all that codes and decodes the coarse levels stays as it is; the fine levels, which
-            `init` need not have, learn.
         quantizer: "vq", "fsq" or "lfq", for any family but t1d, instead of the preset's.
 
     Raises:
@@ -54,9 +52,16 @@ def run_training(
     if init and not resume:
         model, weights = _read_model(init)
         config = replace(config, coefficient_share=0.0)
-        if decoder_only or keep_base:
-            config = _beside_a_trained(config, model, keep_base)
         if decoder_only:
+            if config.family == "t1d":
+                model = replace(
+                    model, decoder_layers=max(model.decoder_layers, config.model.decoder_layers),
+                    smooth_chroma=config.model.smooth_chroma,
+                )  # fmt: skip
+            config = replace(
+                config, model=model, freeze_encoder=0.0, rate=config.rate / 6, ema=min(config.ema, 0.998),
+                warmup_steps=config.warmup_steps // 2,
+            )  # fmt: skip
             keep_prior(weights, run.kept_prior)
     files, held_out = split_sources(sources, validation)
     hardware = _hardware(device, precision, compile_losses)
@@ -98,24 +103,6 @@ def _read_model(path: Path) -> tuple[object, dict[str, torch.Tensor]]:
     if "config" not in metadata:
         raise WrongWeights(f"{path} does not say what its tensors are; give a model.safetensors of a training run")
     return read_config(metadata), tensors
-
-
-def _beside_a_trained(config: TrainConfig, model: object, keep_base: bool) -> TrainConfig:
-    """Settings, the configuration of a trained model -> settings to train a part of it, or a part beside it."""
-    if config.family == "t1d":
-        new = config.model
-        model = replace(model, decoder_layers=max(model.decoder_layers, new.decoder_layers), smooth_chroma=new.smooth_chroma)
-        if keep_base:
-            model = replace(
-                model, codebook_sizes=new.codebook_sizes, strides=new.strides, fine_levels=new.fine_levels,
-                fine_counts=new.fine_counts, fine_start=new.fine_start, fine_width=new.fine_width,
-                fine_layers=new.fine_layers,
-            )  # fmt: skip
-    config = replace(config, model=model, ema=min(config.ema, 0.998))
-    if keep_base:
-        odds = tuple((level >= model.coarse_levels) + odd / 10 for level, odd in enumerate(config.depth_odds))
-        return replace(config, keep_base=True, depth_odds=odds, warmup_steps=-(-config.warmup_steps // 8))
-    return replace(config, freeze_encoder=0.0, rate=config.rate / 6, warmup_steps=config.warmup_steps // 2)
 
 
 def _hardware(device: str, precision: str, compile_losses: bool) -> Hardware:

@@ -133,6 +133,6 @@ def _cut(pixels: np.ndarray, side: np.ndarray, rng: np.random.Generator, centred
 @torch.inference_mode()
 def _encode(model: T1DTokenizer, images: Tensor) -> tuple[list[Tensor], Tensor]:
     """(B, 3, H, W) in [-1, 1] -> indices (B, rows, cols) a level, squared errors (B, levels, h, w)."""
-    z = model.latents_of(model.encoder.coefficients(pad_to_patches(images, model.config.patch)))
+    z = model.encoder(model.encoder.coefficients(pad_to_patches(images, model.config.patch)))
     indices, errors = model.quantizer.encode(z)
     return indices, errors.clamp_max(6e4)  # the largest float16
