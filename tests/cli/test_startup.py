@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import tok1d_codec
 from tok1d_codec.cli import COMMANDS, main
 
-HEAVY = ("torch", "numpy", "PIL", "skimage", "matplotlib", "scipy")
+HEAVY = ("torch", "torch._dynamo", "numpy", "PIL", "skimage", "matplotlib", "scipy")
 ROOT = Path(tok1d_codec.__file__).parents[1]
 
 
@@ -49,6 +50,13 @@ def test_a_bad_file_ends_before_torch(tmp_path, content, code):
     path.write_bytes(content)
     for args in (("info", path), ("decode", path, tmp_path / "a.png")):
         assert imported(*args)[0] == code and "torch" not in imported(*args)[1]
+
+
+def test_coding_does_not_import_the_compiler_of_torch(tmp_path):
+    Image.new("RGB", (40, 30), "teal").save(tmp_path / "a.png")
+    for args in (("encode", tmp_path / "a.png", tmp_path / "a.t1d"), ("decode", tmp_path / "a.t1d", tmp_path / "b.png")):
+        code, modules = imported(*args)
+        assert code == 0 and "torch" in modules and "torch._dynamo" not in modules
 
 
 def test_info_and_models_run_without_torch(t1d_file, weights):

@@ -59,14 +59,14 @@ class Decoder(nn.Module):
         super().__init__()
         self.patch, self.levels, self.smooth_chroma = config.patch, len(config.strides), config.smooth_chroma
         self.embed = nn.Linear(config.code_dim, config.width)
-        self.depth = nn.Embedding(self.levels + 1, config.width)
+        # zeros given, not drawn and overwritten: a normal draw on the meta device makes torch import its compiler
+        self.depth = nn.Embedding.from_pretrained(torch.zeros(self.levels + 1, config.width), freeze=False)
         self.blocks = nn.ModuleList(
             TransformerBlock(config.width, config.heads, config.radius) for _ in range(config.decoder_layers)
         )
         self.norm = nn.LayerNorm(config.width)
         self.coefficient_head = nn.Linear(config.width, config.components)
         zero_init(self.coefficient_head)
-        nn.init.zeros_(self.depth.weight)
         # coefficients -> the mean colours of THUMB x THUMB areas of the patch; set from the PCA basis
         self.thumb = nn.Linear(config.components, 3 * THUMB**2)
         self.head = PixelHead(config)
