@@ -43,9 +43,7 @@ class T1DTrainee(Trainee):
         loss = self.config.squared_weight * squared + self.config.commitment_weight * commitment
         return loss, {"mse": squared.item(), "commitment": commitment.item()}
 
-    def restore(
-        self, images: Tensor, progress: float, autocast: torch.autocast
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    def restore(self, images: Tensor, progress: float, autocast: torch.autocast) -> tuple[Tensor, Tensor, Tensor]:
         _, quantized, depth, commitment = self._latents(images, self.is_frozen(progress), autocast)
         y, x = (self._window(side) for side in depth.shape[-2:])
         patch = self.config.model.patch
@@ -112,9 +110,7 @@ class TiledTrainee(Trainee):
         loss = self.config.squared_weight * squared + self.config.commitment_weight * commitment
         return loss, {"mse": squared.item(), "commitment": commitment.item()}
 
-    def restore(
-        self, images: Tensor, progress: float, autocast: torch.autocast
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    def restore(self, images: Tensor, progress: float, autocast: torch.autocast) -> tuple[Tensor, Tensor, Tensor]:
         frozen = self.is_frozen(progress)
         with torch.set_grad_enabled(not frozen):
             with autocast:

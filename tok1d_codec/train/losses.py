@@ -19,7 +19,7 @@ PLAIN = 1e-3  # squared difference of neighbouring pixels in [-1, 1] at which an
 FINE = 1e-3  # amplitude in [-1, 1] below which fine detail counts as none
 DETAIL = 0.02  # amplitude in [-1, 1] below which texture counts as none
 SHIFTS = tuple((y * n, x * n) for n in (2, 3, 4, 6) for y, x in ((0, 1), (1, 0), (1, 1), (1, -1)))  # pixels
-SIZES = 12  # of feature maps that both networks have, at most
+COMPILED = 24  # sizes of feature maps, at most: 5 of AlexNet and 4 of VGG in each of two views, and room
 VGG_SHARE = 4  # VGG, ten times as dear as AlexNet, sees every so manieth picture
 
 
@@ -40,10 +40,10 @@ class PixelLosses(nn.Module):
             self.nets.append(_lpips("vgg", vgg))
             self.weights.append(config.vgg_weight)
         self.to(memory_format=torch.channels_last)
-        # normalising wide feature maps is bound by memory: fused, VGG costs a third of the time
-        if compile_distance:
-            torch._dynamo.config.recompile_limit = 2 * SIZES  # one for each size of map, of two views
-        self.distance = torch.compile(_distance, dynamic=False) if compile_distance else _distance
+        self.distance = _distance
+        if compile_distance:  # normalising wide feature maps is bound by memory: fused, VGG costs a third of the time
+            torch._dynamo.config.recompile_limit = COMPILED
+            self.distance = torch.compile(_distance, dynamic=False)
         self.discriminator = PatchDiscriminator()
         self.optimizer = torch.optim.Adam(self.discriminator.parameters(), 2e-4, betas=(0.5, 0.9))
 

@@ -34,9 +34,7 @@ class Trainee(ABC):
         """
 
     @abstractmethod
-    def restore(
-        self, images: Tensor, progress: float, autocast: torch.autocast
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    def restore(self, images: Tensor, progress: float, autocast: torch.autocast) -> tuple[Tensor, Tensor, Tensor]:
         """Pictures (B, 3, H, W) in [-1, 1], progress 0 to 1 -> through the tokens and as they are, auxiliary loss.
 
         Both may be the same piece of the pictures: that is cheaper, and tokens around it were decoded with it.
