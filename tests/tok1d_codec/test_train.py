@@ -94,6 +94,15 @@ def test_a_cache_serves_only_the_files_that_it_was_made_from(folder, tmp_path):
     assert len(load_pictures(files[:2], tmp_path / "a.u8", 128)) == 2
 
 
+def test_a_cache_made_anew_leaves_those_alone_who_read_the_old_one(folder, tmp_path):
+    files = list_sources([str(folder / "train")])
+    old = load_pictures(files, tmp_path / "a.u8", 128)
+    before = [old[i].copy() for i in range(len(old))]
+    load_pictures(files[::-1], tmp_path / "a.u8", 128)
+    assert all((old[i] == picture).all() for i, picture in enumerate(before))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.u8"]
+
+
 def test_what_is_held_out(folder):
     train, held = hold_out(list_sources([str(folder)]))
     assert {f.name for f in held} == {"val-000.tar", *(f"{i}.png" for i in range(4))}

@@ -89,9 +89,9 @@ def load_pictures(files: list[Path], cache: Path, min_side: int) -> Pictures:
     if index_file.exists() and known.items() <= json.loads(index_file.read_text()).items():
         return Pictures(cache)
     cache.parent.mkdir(parents=True, exist_ok=True)
-    index_file.unlink(missing_ok=True)  # from here to its return the cache counts as absent
     index, offset, skipped = [], 0, 0
-    with open(cache, "wb") as out:
+    partial_cache = cache.with_suffix(".u8-partial")
+    with open(partial_cache, "wb") as out:  # who has the old pictures mapped keeps them
         for data in tqdm(_blobs(files), desc=f"decode {cache.stem}", unit=" pictures"):
             try:
                 pixels = _at_least(read_picture(data).pixels, min_side)
@@ -105,8 +105,10 @@ def load_pictures(files: list[Path], cache: Path, min_side: int) -> Pictures:
         tqdm.write(f"t1d: {skipped} files in {cache.stem} are no pictures and were skipped")
     if not index:
         raise MissingData(f"no picture in {len(files)} files for {cache.stem}; give tars or folders of pictures")
-    partial = index_file.with_suffix(".partial")
+    partial = index_file.with_suffix(".json-partial")
     partial.write_text(json.dumps({**known, "pictures": index}))
+    index_file.unlink(missing_ok=True)  # from here to its return the cache counts as absent
+    os.replace(partial_cache, cache)
     os.replace(partial, index_file)
     return Pictures(cache)
 
