@@ -113,22 +113,33 @@ def fit(write: Callable[[int, int], bytes], most: Callable[[int], int], limit_by
     raise TargetTooSmall(limit_bytes, len(least))
 
 
-def largest(write: Callable[[int], bytes], most: int, least: bytes, limit_bytes: int) -> bytes:
-    """The file of the most tokens that fit, at most `most`; `least` is the one of none, and fits.
+def largest(
+    write: Callable[[int], bytes], most: int, least: bytes, limit_bytes: int, known: tuple[int, int] | None = None
+) -> bytes:
+    """The file of the most tokens that fit, at most `most`, or one that lacks a thousandth of `limit_bytes`.
 
-    The search goes where the straight line between what is known says.
+    The search goes where the straight line between the last two files says.
+
+    Args:
+        least: the file of no tokens; it fits.
+        known: tokens and bytes of a file that does not.
     """
     best, low, high = least, 0, most + 1  # `low` fits, `high` does not
-    low_bytes, high_bytes = len(least), len(least) + 5 * most // 4  # ten bits a token, before any is measured
-    for attempt in range(EVALUATIONS):
-        if high - low <= 1 or limit_bytes - low_bytes <= 1:
+    count, size, slope = 0, len(least), 5 / 4  # bytes a token, ten bits before any is measured
+    if known:
+        slope = (known[1] - size) / known[0]
+        high, (count, size) = known[0], known
+    for _ in range(EVALUATIONS):
+        if high - low <= 1 or limit_bytes - len(best) <= max(1, limit_bytes // 1000):
             break
-        guess = low + (high - low) * (limit_bytes - low_bytes) // max(high_bytes - low_bytes, 1)
-        margin = (high - low) // 8 if attempt else 1  # so that both ends close in
-        guess = min(max(guess, low + margin, low + 1), high - max(margin, 1))
+        guess = count + math.floor((limit_bytes - size) / slope)
+        guess = min(max(guess, low + 1), high - 1)
         data = write(guess)
-        if len(data) <= limit_bytes:
-            low, low_bytes, best = guess, len(data), data
+        if guess != count and len(data) != size:
+            slope = min(max((len(data) - size) / (guess - count), 1 / 8), 8)
+        count, size = guess, len(data)
+        if size <= limit_bytes:
+            low, best = count, data
         else:
-            high, high_bytes = guess, len(data)
+            high = count
     return best

@@ -12,7 +12,7 @@ from bitstream.header import pack_header
 from tok1d_codec import codec
 from tok1d_codec.errors import TargetTooSmall
 from tok1d_codec.prior.fill import fill
-from tok1d_codec.rate import Target, keep_most_urgent
+from tok1d_codec.rate import EVALUATIONS, Target, keep_most_urgent, largest
 
 
 def tokens_of(data: bytes, model) -> list[np.ndarray]:
@@ -26,6 +26,31 @@ def test_a_size_is_met_from_below(tiny_model, photo, size):
     assert len(data) <= size
     assert len(data) >= min(size - 3, len(whole) - 4)  # a token takes up to 5 bits, a new mask some more
     assert codec.decode(data, tiny_model).shape == photo.shape
+
+
+@pytest.mark.parametrize("sizes", ["even", "falling", "rough", "steps"])
+def test_the_largest_file_that_fits_is_found_in_few_writings(sizes):
+    rng = np.random.default_rng(0)
+    tokens = {"even": np.full(5000, 0.9), "falling": np.linspace(1.6, 0.7, 5000), "rough": rng.uniform(0, 2, 5000),
+              "steps": np.where(np.arange(5000) % 100, 0, 95)}[sizes]  # fmt: skip
+    bytes_at = 100 + np.floor(np.concatenate([[0], tokens.cumsum()])).astype(int)
+    for limit in (100, 101, 150, 1000, 3000, 10000):
+        written = []
+
+        def write(count: int) -> bytes:
+            written.append(count)
+            return bytes(int(bytes_at[count]))
+
+        found = len(largest(write, 5000, bytes(100), limit))
+        count = len(written)
+        again = len(largest(write, 5000, bytes(100), limit, (5000, int(bytes_at[-1])))) if limit < bytes_at[-1] else found
+        assert max(count, len(written) - count) <= EVALUATIONS and all(0 < n <= 5000 for n in written)
+        best = bytes_at[bytes_at <= limit].max()
+        if sizes != "steps":
+            assert best - max(2, limit // 1000) <= min(found, again) and max(found, again) <= best
+            assert count <= 7 and len(written) - count <= 7
+        else:
+            assert 100 <= min(found, again) and max(found, again) <= best
 
 
 def test_bits_per_pixel_are_those_of_the_whole_file(tiny_model, photo):

@@ -55,6 +55,29 @@ def test_a_search_without_steps_or_without_success_changes_nothing(tiny_model, p
     assert calls == [True, True, True, False]
 
 
+def test_steps_make_up_for_what_the_decoder_hardly_feels():
+    torch.manual_seed(0)
+    gap = torch.randn(2, 8, 12, 12)
+    turn = torch.linalg.qr(torch.randn(8, 8)).Q
+    felt = turn @ torch.diag(torch.logspace(0, -1.5, 8)) @ turn.T
+    gradient = torch.einsum("cd,bdhw->bchw", felt, gap)
+    direction = refine._Steps().direction(gradient)
+    assert direction.square().mean((1, 2, 3)).sqrt().tolist() == pytest.approx([1, 1])
+
+    def alike(steps: torch.Tensor) -> float:
+        return torch.cosine_similarity(steps.flatten(), gap.flatten(), dim=0).item()
+
+    assert max(alike(gradient), alike(gradient.sign())) < 0.8 < 0.9 < alike(direction)
+    assert not refine._Steps().direction(torch.zeros(1, 8, 2, 2)).any()
+
+
+def test_the_steps_of_a_picture_do_not_depend_on_its_neighbours():
+    torch.manual_seed(0)
+    gradient = torch.randn(3, 8, 2, 5)
+    both = refine._Steps().direction(gradient)
+    assert torch.allclose(refine._Steps().direction(gradient[1:2]), both[1:2], atol=1e-5)
+
+
 def test_a_bar_counts_the_passes_only_where_it_is_asked_for(tiny_model, photo, capsys):
     codec.encode(photo, tiny_model, bpp=0.1, effort=3)
     assert not capsys.readouterr().err

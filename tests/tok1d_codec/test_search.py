@@ -56,6 +56,17 @@ def test_cells_may_differ_in_depth(quantizer):
     assert chosen[1][0, 0, 1] == tokens[1][0, 1, 0, 1]
 
 
+def test_cells_are_not_searched_deeper_than_they_are_kept(quantizer, monkeypatch):
+    monkeypatch.setattr(search_module, "CHUNK", 4)
+    z, depth = torch.randn(2, 6, 5, 7), torch.randint(1, 5, (2, 1, 5, 7))
+    work = []
+    beam = search_module._beam
+    monkeypatch.setattr(search_module, "_beam", lambda q, own, x, width: work.append(len(own) * len(x)) or beam(q, own, x, width))
+    whole, limited = choose(search(quantizer, z)[0], depth), choose(search(quantizer, z, depth=depth)[0], depth)
+    assert all(torch.equal(a, b) for a, b in zip(whole, limited, strict=True))
+    assert sum(work) - 3 * depth.numel() < (depth - 1).sum() + 3 * 4  # the first search, then chunks of mixed depths
+
+
 def test_levels_that_are_all_shared_or_all_own_are_searched_too():
     torch.manual_seed(0)
     z = torch.randn(8, 4, 8, 8)

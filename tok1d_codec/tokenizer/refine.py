@@ -15,8 +15,8 @@ from .search import choose, search
 if TYPE_CHECKING:
     from .t1d import T1DTokenizer
 
-RATE = 0.1  # of Adam, falling to 0; latents are of the order of 1
-BETAS = (0.8, 0.95)
+RATE = 0.08  # root mean square of the first step, falling to 0; latents are of the order of 1
+FLOOR = 0.01  # of the curvature along a direction, as a share of the largest one
 REGION = 16  # patches; larger pictures are refined square by square
 CONTEXT = 8  # patches around a square that are decoded with it, as they are
 
@@ -26,8 +26,8 @@ def refine(
 ) -> list[Tensor]:
     """`Tokenizer.refine` for residual levels: gradient steps on the latents, quantized anew after each.
 
-    The gradient at the quantized latents moves the latents themselves (straight-through). Of all tokens
-    seen on the way those of least loss are kept, the first ones included.
+    The gradient at the quantized latents moves the latents themselves (straight-through), by steps of `_Steps`.
+    Of all tokens seen on the way those of least loss are kept, the first ones included.
 
     Source: Yang et al., "Improving Inference for Neural Image Compression", arXiv:2006.04240, for the idea.
     Differs: no annealing; indices are found again by `search`; the rate stays the number of tokens.
@@ -75,12 +75,13 @@ class _Region:
         return (self.decoder(everything, self.depth) + 1) / 2
 
     def quantize(self) -> list[Tensor]:
-        return choose(search(self.quantizer, self.z, len(self.tokens))[0], self.depth[(..., *self.inside)])
+        depth = self.depth[(..., *self.inside)]
+        return choose(search(self.quantizer, self.z, len(self.tokens), depth=depth)[0], depth)
 
 
 def _descend(region: _Region, target: Tensor, loss: Loss, steps: int, bar: tqdm) -> None:
     """Move the latents of a region for `steps` steps; the best tokens seen end up in `region.tokens`."""
-    optimizer = torch.optim.Adam([region.z.requires_grad_()], lr=RATE, betas=BETAS)
+    descent = _Steps()
     tokens = [token.clone() for token in region.tokens]
     least, distance = torch.full((len(target),), torch.inf, device=target.device), loss(target)
     for step in range(steps + 1):
@@ -96,11 +97,34 @@ def _descend(region: _Region, target: Tensor, loss: Loss, steps: int, bar: tqdm)
         bar.update()
         if step == steps:
             break
-        (region.z.grad,) = torch.autograd.grad(values.sum(), codes)
-        optimizer.param_groups[0]["lr"] = RATE * (1 - step / steps)
-        optimizer.step()
+        (gradient,) = torch.autograd.grad(values.sum(), codes)
         with torch.no_grad():
+            region.z -= RATE * (1 - step / steps) * descent.direction(gradient)
             tokens = region.quantize()
+
+
+class _Steps:
+    """Directions of steps on latents: gradients, divided by the root of what those of all cells have in common.
+
+    The decoder feels some directions of the latents ten times as much as others. Cells are many, and what
+    their gradients have in common tells which.
+
+    Source: Gupta et al., "Shampoo: Preconditioned Stochastic Tensor Optimization", arXiv:1802.09568.
+    Differs: the matrix of the latent dimensions only, with power -1/2; directions have a root mean square of 1.
+    """
+
+    def __init__(self) -> None:
+        self.seen = 0.0  # sums of g g^T over the cells of each picture, (B, D, D) float64
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """(B, D, h, w) -> the same shape."""
+        cells = gradient.flatten(2).cpu().double()  # (B, D, cells); not every device has doubles or `eigh`
+        self.seen = self.seen + cells @ cells.transpose(1, 2)
+        values, vectors = torch.linalg.eigh(self.seen)  # ascending
+        values = (values / values[:, -1:].clamp_min(1e-30)).clamp_min(0) + FLOOR
+        steps = vectors @ (vectors.transpose(1, 2) @ cells / values.sqrt()[..., None])
+        steps = steps / steps.square().mean((1, 2), keepdim=True).sqrt().clamp_min(1e-30)
+        return steps.view_as(gradient).to(gradient)
 
 
 def _regions(rows: int, cols: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -15,7 +15,7 @@ CHUNK, GPU_CHUNK = 128, 4096  # cells at once: bounds the memory
 
 
 def search(
-    quantizer: ResidualVQ, z: Tensor, levels: int | None = None, width: int = WIDTH
+    quantizer: ResidualVQ, z: Tensor, levels: int | None = None, width: int = WIDTH, depth: Tensor | None = None
 ) -> tuple[list[Tensor], Tensor]:
     """Latents -> the best tokens found, for each number of levels that a cell may keep.
 
@@ -26,6 +26,8 @@ def search(
         z: (B, D, h, w), float32.
         levels: how many; all, if None.
         width: of the beam.
+        depth: (B, 1, h, w), how many levels each cell will keep, which saves time; what is given back for more
+            levels than that is of no meaning.
 
     Returns:
         per level int64: (B, h', w') of levels that cells share; of the others (B, levels, h, w), for cells that
@@ -44,8 +46,14 @@ def search(
     if not own:
         return shared, torch.cat(errors, dim=1)
     cells = rest.permute(0, 2, 3, 1).reshape(-1, dim)
-    parts = [_beam(quantizer, own, chunk, width) for chunk in cells.split(_chunk(z.device))]
-    paths, found = (torch.cat(part, dim=-1) for part in zip(*parts))  # (depths, levels, cells), (depths, cells)
+    paths = torch.full((len(own), len(own), len(cells)), -1, device=z.device)  # by depth, level, cell
+    found = rest.new_zeros(len(own), len(cells))
+    ends = depth.flatten() if depth is not None else None
+    order = torch.arange(len(cells), device=z.device) if ends is None else ends.argsort(stable=True)
+    for chunk in order.split(_chunk(z.device)):  # cells that keep about as many levels
+        n = (levels if ends is None else int(ends[chunk].max())) - len(shared)
+        if n > 0:
+            paths[:n, :n, chunk], found[:n, chunk] = _beam(quantizer, own[:n], cells[chunk], width)
     paths = F.pad(paths, (0, 0, 0, 0, len(shared), 0), value=-1).view(levels, len(own), b, h, w)
     errors.append(found.view(len(own), b, h, w).transpose(0, 1))
     return shared + [paths[:, i].transpose(0, 1) for i in range(len(own))], torch.cat(errors, dim=1)
