@@ -92,11 +92,10 @@ def _refined(
     def write(tokens: list[np.ndarray]) -> bytes:
         return _write(tokens, model, header.height, header.width, header.scale)
 
-    found = model.tokenizer.refine(image, indices(data), perceptual_loss(image.device), STEPS[effort], progress)
+    found, before = model.tokenizer.refine(image, indices(data), perceptual_loss(image.device), STEPS[effort], progress)
     tokens = [level[0].cpu().numpy() for level in found]
     better = write(tokens)
-    cut = limit_bytes is not None and len(better) > limit_bytes
-    if cut:  # unusual tokens cost more: the least urgent go
+    if limit_bytes is not None and len(better) > limit_bytes:  # unusual tokens cost more: the least urgent go
         kept = sum(int((level >= 0).sum()) for level in tokens[1:])
         least = write(keep_most_urgent(tokens, urgency, 0))
         if len(least) > limit_bytes:
@@ -104,7 +103,7 @@ def _refined(
         better = largest(
             lambda count: write(keep_most_urgent(tokens, urgency, count)), kept, least, limit_bytes, (kept, len(better))
         )
-    return better if not cut or loss(better) < loss(data) else data  # `refine` answers for what is whole
+    return better if loss(better) < (loss(data) if before is None else before.item()) else data
 
 
 def tokenize(pixels: np.ndarray, model: Model, levels: int | None = None) -> list[np.ndarray]:

@@ -47,7 +47,9 @@ class Tokenizer(nn.Module, ABC):
         A family that ranks its tokens takes -1 for one that is absent.
         """
 
-    def refine(self, images: Tensor, indices: list[Tensor], loss: Loss, steps: int, progress: bool = False) -> list[Tensor]:
+    def refine(
+        self, images: Tensor, indices: list[Tensor], loss: Loss, steps: int, progress: bool = False
+    ) -> tuple[list[Tensor], Tensor | None]:
         """Search for tokens that decode to less `loss` than `indices`; as many, at the same places.
 
         Args:
@@ -57,6 +59,8 @@ class Tokenizer(nn.Module, ABC):
             steps: how many times the decoder is run forward and back.
             progress: show a bar on stderr.
 
-        Returns: indices; those given, for a family that cannot do it.
+        Returns:
+            indices, which are not judged and may be worse; those given, for a family that cannot do it.
+            The loss of those given (B,), if it was found on the way.
         """
-        return indices
+        return indices, None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .t1d import T1DTokenizer
 
 RATE = 0.08  # root mean square of the first step, falling to 0; latents are of the order of 1
+MANY = 10  # steps; of more, each is shorter by the root of their number
 FLOOR = 0.01  # of the curvature along a direction, as a share of the largest one
 REGION = 16  # patches; larger pictures are refined square by square
 CONTEXT = 8  # patches around a square that are decoded with it, as they are
@@ -23,11 +24,10 @@ CONTEXT = 8  # patches around a square that are decoded with it, as they are
 
 def refine(
     tokenizer: T1DTokenizer, images: Tensor, indices: list[Tensor], loss: Loss, steps: int, progress: bool = False
-) -> list[Tensor]:
+) -> tuple[list[Tensor], Tensor | None]:
     """`Tokenizer.refine` for residual levels: gradient steps on the latents, quantized anew after each.
 
     The gradient at the quantized latents moves the latents themselves (straight-through), by steps of `_Steps`.
-    Of all tokens seen on the way those of least loss are kept, the first ones included.
 
     Source: Yang et al., "Improving Inference for Neural Image Compression", arXiv:2006.04240, for the idea.
     Differs: no annealing; indices are found again by `search`; the rate stays the number of tokens.
@@ -38,12 +38,12 @@ def refine(
         with torch.no_grad():
             z = tokenizer.latents(images)
         regions = list(_regions(*z.shape[-2:]))
-        with tqdm(total=len(regions) * (steps + 1), desc="search", unit="pass", leave=False, disable=not progress) as bar:
+        with tqdm(total=len(regions) * steps, desc="search", unit="pass", leave=False, disable=not progress) as bar:
             for inner, outer in regions:
                 top, bottom, left, right = (side * p for side in outer)
                 region = _Region(tokenizer, z, indices, inner, outer)
-                _descend(region, images[..., top:bottom, left:right], loss, steps, bar)
-    return indices
+                before = _descend(region, images[..., top:bottom, left:right], loss, steps, bar)
+    return indices, before if len(regions) == 1 else None
 
 
 class _Region:
@@ -79,28 +79,25 @@ class _Region:
         return choose(search(self.quantizer, self.z, len(self.tokens), depth=depth)[0], depth)
 
 
-def _descend(region: _Region, target: Tensor, loss: Loss, steps: int, bar: tqdm) -> None:
-    """Move the latents of a region for `steps` steps; the best tokens seen end up in `region.tokens`."""
-    descent = _Steps()
-    tokens = [token.clone() for token in region.tokens]
-    least, distance = torch.full((len(target),), torch.inf, device=target.device), loss(target)
-    for step in range(steps + 1):
-        with torch.set_grad_enabled(step < steps):
-            codes = region.quantizer.decode(tokens, region.z.shape[-2:]).requires_grad_(step < steps)
-            restored = region.pixels(codes)[..., : target.shape[-2], : target.shape[-1]]
-            # judged as the decoder clamps it, with a gradient also where it does
-            values = distance(restored + (restored.clamp(0, 1) - restored).detach())
-        better = values.detach() < least
-        least = torch.where(better, values.detach(), least)
-        for kept, token in zip(region.tokens, tokens):
-            kept[better] = token[better]
-        bar.update()
-        if step == steps:
-            break
+def _descend(region: _Region, target: Tensor, loss: Loss, steps: int, bar: tqdm) -> Tensor | None:
+    """Move the latents of a region for `steps` steps, write its new tokens into `region.tokens` -> loss of the old (B,)."""
+    descent, distance, before = _Steps(), loss(target), None
+    rate = RATE / max(1, steps / MANY) ** 0.5
+    tokens = region.tokens
+    for step in range(steps):
+        codes = region.quantizer.decode(tokens, region.z.shape[-2:]).requires_grad_()
+        restored = region.pixels(codes)[..., : target.shape[-2], : target.shape[-1]]
+        # measured as the decoder clamps it, with a gradient also where it does
+        values = distance(restored + (restored.clamp(0, 1) - restored).detach())
+        before = values.detach() if before is None else before
         (gradient,) = torch.autograd.grad(values.sum(), codes)
         with torch.no_grad():
-            region.z -= RATE * (1 - step / steps) * descent.direction(gradient)
+            region.z -= rate * (1 - step / steps) * descent.direction(gradient)
             tokens = region.quantize()
+        bar.update()
+    for old, new in zip(region.tokens, tokens):
+        old.copy_(new)
+    return before
 
 
 class _Steps:

@@ -177,7 +177,7 @@ class T1DTokenizer(Tokenizer):
 
     def refine(
         self, images: Tensor, indices: list[Tensor], loss: Loss, steps: int, progress: bool = False
-    ) -> list[Tensor]:
+    ) -> tuple[list[Tensor], Tensor | None]:
         return refine(self, images, indices, loss, steps, progress)
 
     @torch.inference_mode()
