@@ -152,14 +152,17 @@ def _with_nan(value: Any) -> Any:
     return math.nan if value is None else value
 
 
-def _commit() -> str | None:
-    """-> the commit of the checkout that this file is in, "-dirty" if files changed since; None elsewhere."""
-    root = Path(__file__).parents[1]
+def _commit(root: Path = Path(__file__).parents[1]) -> str | None:
+    """-> the commit of the checkout in `root`, "-dirty" if code changed since; None elsewhere."""
     if not (root / ".git").exists():
         return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:  # results and texts may change: results that are being written are such a change
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":!bench/results", ":!*.md")
+        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import subprocess
 
 import pytest
 
@@ -74,3 +76,22 @@ def test_environment_names_what_made_the_figures():
     found = records.environment(threads=3)
     assert found["threads"] == 3 and found["cpu"] and found["versions"]["torch"]
     json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_only_changed_code_makes_a_commit_dirty(tmp_path):
+    (tmp_path / "bench" / "results").mkdir(parents=True)
+    files = [tmp_path / "code.py", tmp_path / "README.md", tmp_path / "bench" / "results" / "t1d.json"]
+    for file in files:
+        file.write_text("1")
+    assert records._commit(tmp_path) is None
+    for words in (["init", "-q"], ["add", "."],
+                  ["-c", "user.name=n", "-c", "user.email=e", "commit", "-q", "-m", "all"]):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    commit = records._commit(tmp_path)
+    assert len(commit) == 40
+    for file in files[1:]:
+        file.write_text("2")
+    assert records._commit(tmp_path) == commit
+    files[0].write_text("2")
+    assert records._commit(tmp_path) == f"{commit}-dirty"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,14 +105,14 @@ def _row(card: ModelCard) -> tuple[str, ...]:
 
 def _weights(card: ModelCard) -> tuple[str, str]:
     """Model card -> how many weights it has, and the size of its own file, once that has been checked."""
-    from tok1d_codec.models.store import read_weights, weight_path
+    from tok1d_codec.models.store import read_shapes, weight_path
 
     try:
         path = weight_path(card)
     except T1DError:
         return "-", "missing or damaged"
-    _, tensors = read_weights(path, "np", lambda name: not name.startswith("tables."))  # those are the coder's
-    count = sum(tensor.size for tensor in tensors.values())
+    shapes = read_shapes(path)
+    count = sum(prod(shape) for name, shape in shapes.items() if not name.startswith("tables."))  # those are the coder's
     return f"{count / 1e6:.1f} M", f"{path.stat().st_size / 1e6:.1f} MB"
 
 

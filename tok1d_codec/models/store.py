@@ -73,6 +73,14 @@ def read_weights(
     return metadata, tensors
 
 
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """A weight file -> the shapes of what `read_weights` reads from it. Raises: as that."""
+    with safe_open(path, framework="np") as file:
+        base = (file.metadata() or {}).get("base")
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+    return {**read_shapes(weight_path(card_by_name(base))), **shapes} if base else shapes
+
+
 def load_prior(card: ModelCard) -> CountsModel:
     """Card -> its learned prior, or the static tables of a model that has none (numpy only)."""
     if card.family == "titok":
