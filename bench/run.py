@@ -16,6 +16,7 @@ from bench.datasets import Dataset, open_dataset
 from bench.metrics import Reference
 from bench.records import Record
 from tok1d_codec.image.io import read_picture
+from tok1d_codec.models.cards import card_by_name
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Report:
 def benchmark(dataset: str | Path = "kodak", data_dir: str | Path | None = None, model_name: str = "t1d",
               device: str = "auto", codecs: Sequence[str] = CODECS, out_dir: str | Path = "bench/results",
               limit: int | None = None, command: str | None = None, progress: bool = True,
-              rates_bpp: Sequence[float] = RATES_BPP, effort: int = 0) -> Report:
+              rates_bpp: Sequence[float] = RATES_BPP, efforts: Sequence[int] = (0, 1)) -> Report:
     """Measure codecs on a data set and write the results to out_dir/DATASET.
 
     Each codec's curves are written as soon as it is done. Curves that lie in that folder already and were
@@ -42,7 +43,7 @@ def benchmark(dataset: str | Path = "kodak", data_dir: str | Path | None = None,
         device: where t1d runs. Metrics are always computed on the CPU.
         codecs: names out of `bench.CODECS`.
         limit: only the first so many pictures, in a folder of their own; None is all.
-        rates_bpp, effort: of t1d, whose curve with an effort stands beside that without.
+        rates_bpp, efforts: of t1d, with a curve for each effort; models that have none are measured once.
         command: what the user typed, to be kept with the results.
     Raises:
         MissingData: the pictures are not there. And what loading the model or reading a picture raises.
@@ -52,7 +53,8 @@ def benchmark(dataset: str | Path = "kodak", data_dir: str | Path | None = None,
     meta = {"data": pictures.name, "pictures": len(pictures.files), "data_sha256": pictures.sha256(),
             "command": command, **records.environment(torch.get_num_threads())}
     paths = []
-    for name in codecs:
+    efforts = efforts if card_by_name(model_name).family == "t1d" else (0,)
+    for name, effort in ((name, effort) for name in codecs for effort in (efforts if name == "t1d" else (0,))):
         codec = open_codec(name, model_name, device, rates_bpp, effort)
         curves = evaluate(codec, pictures, meta, progress)
         paths += [records.save(curve, folder) for curve in curves]

@@ -39,17 +39,18 @@ def bundled(monkeypatch, tiny_model):
 def test_everything_is_written(folder, tmp_path, bundled):
     report = run.benchmark(folder, out_dir=tmp_path / "out", command="t1d bench", progress=False)
     names = {path.name for path in report.paths}
-    assert {"t1d.json", "webp-full.json", "webp-1of8.json", "avif-best.json", "table.md",
+    assert {"t1d.json", "t1d-effort1.json", "webp-full.json", "webp-1of8.json", "avif-best.json", "table.md",
             "rd-lpips-alex.png", "rd-psnr-rgb.png", "rd-ms-ssim-rgb.png"} <= names
     assert {path.parent for path in report.paths} == {tmp_path / "out" / "photos"}
     assert (tmp_path / "out" / "photos" / "table.md").read_text() == report.text
-    for heading in ("# photos, 2 pictures", "## At the rates of t1d", "## BD-rate", "## Every point"):
+    for heading in ("# photos, 2 pictures", "## At the rates of t1d", "## At the rates of t1d-effort1", "## BD-rate", "## Every point"):
         assert heading in report.text.splitlines()
 
     record = load(tmp_path / "out" / "photos" / "t1d.json")
     pixels = [read_picture(file).pixels for file in sorted(folder.iterdir())]
     rates = [8 * len(encode(p, bundled, bpp=RATES_BPP[4])) / (p.shape[0] * p.shape[1]) for p in pixels]
     assert record.results["bpp"][4] == pytest.approx(np.mean(rates), rel=1e-5)
+    assert load(tmp_path / "out" / "photos" / "t1d-effort1.json").meta["effort"] == 1
     meta = record.meta
     assert meta["settings"] == list(RATES_BPP) and meta["model"] == "tiny"
     assert {"data_sha256", "commit", "command", "versions", "cpu", "threads", "device", "date"} <= set(meta)
@@ -108,7 +109,7 @@ def test_command(folder, tmp_path, monkeypatch):
     assert result.exit_code == 0 and "| jpeg " in result.output
     written = tmp_path / "t1d-bench" / "photos-first1" / "jpeg-full.json"
     meta = json.loads(written.read_text())["meta"]
-    assert meta["command"] == "t1d bench --dataset photos --codecs jpeg --model t1d --device auto --limit 1"
+    assert meta["command"] == "t1d bench --dataset photos --codecs jpeg --effort 0 --effort 1 --model t1d --device auto --limit 1"
     assert str(tmp_path) not in written.read_text()
 
 

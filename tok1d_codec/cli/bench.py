@@ -29,7 +29,8 @@ def _codec_names(context: click.Context, parameter: click.Parameter, value: str)
               help="What to measure. Earlier results of the others on the same pictures are shown too.")
 @click.option("--bpp", "rates_bpp", multiple=True, type=options.Finite(min=0, min_open=True),
               help="A rate for t1d; may be repeated.  [default: nine from 0.003 to 0.1]")
-@options.effort
+@click.option("--effort", "efforts", multiple=True, type=click.IntRange(0, 9), default=(0, 1), show_default=True,
+              help="What t1d encodes with, a curve each; may be repeated.")
 @options.model
 @options.device
 @options.threads
@@ -37,7 +38,7 @@ def _codec_names(context: click.Context, parameter: click.Parameter, value: str)
               help="Folder for results.  [default: bench/results in a checkout, else t1d-bench]")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many pictures.")
 def bench(dataset: str, data_dir: Path | None, codecs: tuple[str, ...],
-          rates_bpp: tuple[float, ...], effort: int, model: str, device: str, threads: int | None, out: Path | None,
+          rates_bpp: tuple[float, ...], efforts: tuple[int, ...], model: str, device: str, threads: int | None, out: Path | None,
           limit: int | None) -> None:
     """Measure codecs: bits per pixel, PSNR, MS-SSIM, LPIPS, seconds.
 
@@ -47,18 +48,22 @@ def bench(dataset: str, data_dir: Path | None, codecs: tuple[str, ...],
     from bench.run import benchmark
 
     options.use_threads(threads)
-    given = {"--effort": effort or None, "--model": model, "--device": device, "--threads": threads, "--limit": limit}
+    given = {"--model": model, "--device": device, "--threads": threads, "--limit": limit}
     report = benchmark(dataset, data_dir, model, device, codecs, out or results_folder(), limit,
-                       _command(dataset, codecs, rates_bpp, given), rates_bpp=rates_bpp or RATES_BPP, effort=effort)
+                       _command(dataset, codecs, rates_bpp, efforts, given), rates_bpp=rates_bpp or RATES_BPP,
+                       efforts=efforts)
     click.echo(report.text)
     options.say(f"wrote {len(report.paths)} files to {report.paths[0].parent}")
 
 
-def _command(dataset: str, codecs: tuple[str, ...], rates_bpp: tuple[float, ...], given: dict) -> str:
+def _command(dataset: str, codecs: tuple[str, ...], rates_bpp: tuple[float, ...], efforts: tuple[int, ...],
+             given: dict) -> str:
     """-> the command that gives the same figures elsewhere: folders of this machine are left out."""
     words = ["t1d", "bench", "--dataset", Path(dataset).name, "--codecs", ",".join(codecs)]
     for rate_bpp in rates_bpp:
         words += ["--bpp", str(rate_bpp)]
+    for effort in efforts:
+        words += ["--effort", str(effort)]
     for option, value in given.items():
         words += [option, str(value)] if value is not None else []
     return shlex.join(words)
