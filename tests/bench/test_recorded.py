@@ -14,11 +14,13 @@ from bench.records import Record, load
 from tok1d_codec.models.cards import card_by_name
 
 FIGURES = ("bpp", *METRICS, "encoding_time", "decoding_time")
+FOLDER = Path(__file__).parents[2] / "bench" / "results" / "kodak"
+TARGETS = {0.005: (0.50, 19.3), 0.01: (0.42, 20.3), 0.02: (0.36, 21.2), 0.04: (0.30, 22.2), 0.08: (0.25, 23.2)}  # LPIPS, dB
 
 
-@pytest.fixture(scope="module")
-def recorded() -> Record:
-    return load(Path(__file__).parents[2] / "bench" / "results" / "kodak" / "t1d.json")
+@pytest.fixture(scope="module", params=["t1d", "t1d-effort1"])
+def recorded(request) -> Record:
+    return load(FOLDER / f"{request.param}.json")
 
 
 def test_they_are_of_the_bundled_model_at_every_rate(recorded):
@@ -47,3 +49,14 @@ def test_more_bits_look_better(recorded):
     rates, distances = recorded.results["bpp"], recorded.results["lpips-alex"]
     assert all(low < high for low, high in zip(rates, rates[1:], strict=False))
     assert distances[-1] < distances[0]
+
+
+@pytest.mark.parametrize("name, rates", [("t1d", (0.005, 0.01, 0.02)), ("t1d-effort1", TARGETS), ("t1d-effort4", TARGETS)])
+def test_what_must_be_reached_is_reached(name, rates):
+    curve = load(FOLDER / f"{name}.json")
+    for rate in rates:
+        n = curve.meta["settings"].index(rate)
+        most, least = TARGETS[rate]
+        assert curve.results["lpips-alex"][n] <= most and curve.results["psnr-rgb"][n] >= least
+        assert curve.results["bpp"][n] <= rate and curve.results["border-ratio"][n] <= 1.05
+        assert rate < 0.02 or curve.results["colour-error"][n] <= 4
