@@ -135,7 +135,7 @@ def largest(
         guess = count + math.floor((limit_bytes - size) / slope)
         guess = min(max(guess, low + 1), high - 1)
         data = write(guess)
-        if guess != count and len(data) != size:
+        if len(data) != size:  # `guess` is never `count`
             slope = min(max((len(data) - size) / (guess - count), 1 / 8), 8)
         count, size = guess, len(data)
         if size <= limit_bytes:
