@@ -53,8 +53,9 @@ def benchmark(dataset: str | Path = "kodak", data_dir: str | Path | None = None,
     meta = {"data": pictures.name, "pictures": len(pictures.files), "data_sha256": pictures.sha256(),
             "command": command, **records.environment(torch.get_num_threads())}
     paths = []
-    efforts = efforts if card_by_name(model_name).family == "t1d" else (0,)
-    for name, effort in ((name, effort) for name in codecs for effort in (efforts if name == "t1d" else (0,))):
+    has_effort = "t1d" in codecs and card_by_name(model_name).family == "t1d"
+    efforts = dict.fromkeys(efforts) if has_effort else (0,)
+    for name, effort in [(name, effort) for name in codecs for effort in (efforts if name == "t1d" else (0,))]:
         codec = open_codec(name, model_name, device, rates_bpp, effort)
         curves = evaluate(codec, pictures, meta, progress)
         paths += [records.save(curve, folder) for curve in curves]

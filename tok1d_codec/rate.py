@@ -116,9 +116,9 @@ def fit(write: Callable[[int, int], bytes], most: Callable[[int], int], limit_by
 def largest(
     write: Callable[[int], bytes], most: int, least: bytes, limit_bytes: int, known: tuple[int, int] | None = None
 ) -> bytes:
-    """The file of the most tokens that fit, at most `most`, or one that lacks a thousandth of `limit_bytes`.
+    """The file of the most tokens that fit, at most `most`, or one that lacks at most a thousandth of `limit_bytes`, or a byte.
 
-    The search goes where the straight line between the last two files says.
+    After EVALUATIONS files the best of them counts. The search goes where the straight line between the last two files says.
 
     Args:
         least: the file of no tokens; it fits.

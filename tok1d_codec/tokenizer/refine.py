@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .t1d import T1DTokenizer
 
 RATE = 0.08  # root mean square of the first step, falling to 0; latents are of the order of 1
-MANY = 10  # steps; of more, each is shorter by the root of their number
+MANY = 10  # steps; where n are more, each is shorter by the root of n / MANY
 FLOOR = 0.01  # of the curvature along a direction, as a share of the largest one
 REGION = 16  # patches; larger pictures are refined square by square
 CONTEXT = 8  # patches around a square that are decoded with it, as they are
