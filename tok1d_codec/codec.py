@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -92,18 +93,32 @@ def _refined(
     def write(tokens: list[np.ndarray]) -> bytes:
         return _write(tokens, model, header.height, header.width, header.scale)
 
-    found, before = model.tokenizer.refine(image, indices(data), perceptual_loss(image.device), STEPS[effort], progress)
-    tokens = [level[0].cpu().numpy() for level in found]
-    better = write(tokens)
-    if limit_bytes is not None and len(better) > limit_bytes:  # unusual tokens cost more: the least urgent go
+    def within_limit(tokens: list[np.ndarray]) -> tuple[bytes, bool] | None:
+        """-> a file, and whether it holds all the tokens."""
+        whole = write(tokens)
+        if limit_bytes is None or len(whole) <= limit_bytes:
+            return whole, True
+        # unusual tokens cost more: the least urgent go
         kept = sum(int((level >= 0).sum()) for level in tokens[1:])
         least = write(keep_most_urgent(tokens, urgency, 0))
         if len(least) > limit_bytes:
-            return data
-        better = largest(
-            lambda count: write(keep_most_urgent(tokens, urgency, count)), kept, least, limit_bytes, (kept, len(better))
-        )
-    return better if loss(better) < (loss(data) if before is None else before.item()) else data
+            return None
+        return largest(
+            lambda count: write(keep_most_urgent(tokens, urgency, count)), kept, least, limit_bytes, (kept, len(whole))
+        ), False
+
+    chosen, least_loss = data, math.inf
+    attempts = model.tokenizer.refine(image, indices(data), perceptual_loss(image.device), STEPS[effort], progress)
+    for attempt in attempts:
+        if attempt.loss is not None and least_loss <= attempt.loss:
+            break  # those that follow are no better
+        written = within_limit([level[0].cpu().numpy() for level in attempt.indices])
+        if written is None:
+            continue
+        value = attempt.loss if attempt.loss is not None and written[1] else loss(written[0])
+        if value < least_loss:
+            chosen, least_loss = written[0], value
+    return chosen
 
 
 def tokenize(pixels: np.ndarray, model: Model, levels: int | None = None) -> list[np.ndarray]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import count
 
 import numpy as np
 import pytest
@@ -14,6 +15,25 @@ from tok1d_codec.tokenizer import refine
 
 def squared(originals: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     return lambda restored: (restored - originals).square().mean((1, 2, 3))
+
+
+def adding(terms: Iterable[float]) -> Callable[[torch.Tensor], Callable[[torch.Tensor], torch.Tensor]]:
+    """Squared error and, at each call, the next of the terms."""
+    terms = iter(terms)
+
+    def loss_from(originals: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+        def loss(restored: torch.Tensor) -> torch.Tensor:
+            assert 0 <= restored.min() and restored.max() <= 1  # as the decoder clamps it
+            return squared(originals)(restored) + next(terms)
+
+        return loss
+
+    return loss_from
+
+
+def judge_by(monkeypatch, loss) -> None:
+    monkeypatch.setattr(codec, "perceptual_loss", lambda device: loss)
+    monkeypatch.setattr(codec, "whole_loss", lambda restored, original: loss(original)(restored).item())
 
 
 def as_image(pixels: np.ndarray) -> torch.Tensor:
@@ -30,33 +50,50 @@ def sparse(tokenizer, image: torch.Tensor, kept: int) -> list[torch.Tensor]:
 def test_refined_tokens_decode_to_less_loss_and_lie_where_they_lay(tiny_model, photo):
     tokenizer, image = tiny_model.tokenizer, as_image(photo)
     first = sparse(tokenizer, image, 20)
-    found, before = tokenizer.refine(image, first, squared, 8)
-    assert all(torch.equal(a < 0, b < 0) for a, b in zip(first, found, strict=True))
-    assert all(int(f.max()) < n for f, n in zip(found, tokenizer.codebook_sizes))
-    start, end = (squared(image)(tokenizer.decode(t, *image.shape[-2:])).item() for t in (first, found))
-    assert end < 0.97 * start and before.item() == pytest.approx(start, rel=1e-4)
+    last, best, given = tokenizer.refine(image, first, squared, 8)
+    assert all(torch.equal(a < 0, b < 0) for a, b in zip(first, last.indices, strict=True))
+    assert all(int(f.max()) < n for f, n in zip(last.indices, tokenizer.codebook_sizes))
+    start, middle, end = (squared(image)(tokenizer.decode(t, *image.shape[-2:])).item()
+                          for t in (first, best.indices, last.indices))  # fmt: skip
+    assert end < 0.97 * start and middle < start
+    assert all(torch.equal(a, b) for a, b in zip(given.indices, first)) and last.loss is None
+    assert [best.loss, given.loss] == pytest.approx([middle, start], rel=1e-4)
 
 
 def test_a_search_without_steps_or_without_success_changes_nothing(tiny_model, photo, monkeypatch):
     tokenizer, image = tiny_model.tokenizer, as_image(photo)
-    first = tokenizer.encode(image)
-    found, before = tokenizer.refine(image, first, squared, 0)
-    assert all(torch.equal(a, b) for a, b in zip(first, found)) and before is None
-    calls = []
-
-    def rising(originals: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-        def loss(restored: torch.Tensor) -> torch.Tensor:
-            assert 0 <= restored.min() and restored.max() <= 1  # as the decoder clamps it
-            calls.append(restored.requires_grad)
-            return squared(originals)(restored) + len(calls)
-
-        return loss
-
-    plain = codec.encode(photo, tiny_model, 3)
-    monkeypatch.setattr(codec, "perceptual_loss", lambda device: rising)
-    monkeypatch.setattr(codec, "whole_loss", lambda restored, original: rising(original)(restored).item())
+    assert tokenizer.refine(image, tokenizer.encode(image), squared, 0) == []
+    plain, calls = codec.encode(photo, tiny_model, 3), count()
+    judge_by(monkeypatch, adding(calls))
     assert codec.encode(photo, tiny_model, 3, effort=3) == plain
-    assert calls == [True, True, True, False]
+    assert next(calls) == STEPS[3] + 1  # the file at hand, those on the way, and the last
+
+
+def test_what_was_best_on_the_way_stands_where_the_last_step_made_it_worse(tiny_model, photo, monkeypatch):
+    plain = codec.encode(photo, tiny_model, 3)
+    judge_by(monkeypatch, adding([3, 1]))
+    after_one = codec.encode(photo, tiny_model, 3, effort=1)
+    terms = iter([3, 1, 2, 9])  # before each of three steps, and of the file of the last
+    judge_by(monkeypatch, adding(terms))
+    assert codec.encode(photo, tiny_model, 3, effort=3) == after_one != plain
+    assert not list(terms)
+
+
+def test_of_files_that_had_to_be_cut_the_better_one_stands(tiny_model, photo, monkeypatch):
+    tokens, urgency = tiny_model.tokenizer.rank(as_image(photo))
+    data = codec.encode(photo, tiny_model, quality=60)
+
+    def refined(*terms: float) -> bytes:
+        judge_by(monkeypatch, adding(terms))
+        limit = len(data) - 3  # so that every file must be cut
+        found = codec._refined(data, as_image(photo), urgency[0].numpy(), tiny_model, 3, limit, False)
+        assert len(found) <= limit
+        return found
+
+    last, best = refined(3, 2, 4, 1), refined(3, 1, 2, 9, 1)
+    assert last != best
+    # cut, the last is worse than the best was whole, and better than the best is cut
+    assert refined(3, 1, 2, 1.5, 2.5) == last and refined(3, 1, 2, 2.5, 1.5) == best
 
 
 def test_steps_make_up_for_what_the_decoder_hardly_feels():
@@ -95,12 +132,25 @@ def test_squares_of_a_large_picture_are_each_refined(tiny_model, photo, monkeypa
     image = as_image(np.tile(photo, (3, 2, 1))[:250])  # 8 x 10 patches
     tokenizer = tiny_model.tokenizer
     first = sparse(tokenizer, image, 100)
-    found, before = tokenizer.refine(image, first, squared, 4)
-    assert before is None  # of no single decoding
+    (found, loss), (given, _) = tokenizer.refine(image, first, squared, 4)
+    assert loss is None  # of no single decoding
+    assert all(torch.equal(a, b) for a, b in zip(given, first))
     changed = sum((a != b).float() for a, b in zip(first[1:], found[1:]))[0]
     assert all(changed[y : y + 4, x : x + 5].any() for y in (0, 4) for x in (0, 5))
     start, end = (squared(image)(tokenizer.decode(t, *image.shape[-2:])).item() for t in (first, found))
     assert end < start
+
+
+def test_a_square_that_got_worse_stays_as_it_was(tiny_model, photo, monkeypatch):
+    monkeypatch.setattr(refine, "REGION", 2)
+    monkeypatch.setattr(refine, "CONTEXT", 2)
+    monkeypatch.setattr(refine, "RATE", 1.0)
+    image = as_image(np.tile(photo, (1, 2, 1))[:64, :256])  # 2 x 8 patches: four squares
+    first = tiny_model.tokenizer.encode(image)
+    found = tiny_model.tokenizer.refine(image, first, adding([1, 0] + [0, 1] * 3), 1)[0].indices
+    changed = sum((a != b).float() for a, b in zip(first[1:], found[1:]))[0]
+    assert changed[:, :2].any() and not changed[:, 2:].any()
+    assert torch.equal(first[0][..., 1:], found[0][..., 1:])
 
 
 @pytest.mark.parametrize("rows, cols", [(1, 1), (24, 24), (25, 3), (40, 33)])

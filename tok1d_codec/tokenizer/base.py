@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
 # originals (B, 3, h, w) in [0, 1] -> reconstructions like them -> (B,), with a gradient
 Loss = Callable[[Tensor], Callable[[Tensor], Tensor]]
+
+
+class Attempt(NamedTuple):
+    """Tokens of a picture, and the loss of what they decode to, if it is known."""
+
+    indices: list[Tensor]
+    loss: float | None
 
 
 class Tokenizer(nn.Module, ABC):
@@ -49,18 +56,17 @@ class Tokenizer(nn.Module, ABC):
 
     def refine(
         self, images: Tensor, indices: list[Tensor], loss: Loss, steps: int, progress: bool = False
-    ) -> tuple[list[Tensor], Tensor | None]:
+    ) -> list[Attempt]:
         """Search for tokens that decode to less `loss` than `indices`; as many, at the same places.
 
         Args:
-            images: (B, 3, H, W) in [0, 1].
+            images: one picture, (1, 3, H, W) in [0, 1].
             indices: what `encode` gave, -1 for absent.
             loss: how far reconstructions are from given originals.
             steps: how many times the decoder is run forward and back.
             progress: show a bar on stderr.
 
         Returns:
-            indices, which are not judged and may be worse; those given, for a family that cannot do it.
-            The loss of those given (B,), if it was found on the way.
+            What to try, the most promising first, `indices` last; nothing, for a family that cannot do it.
         """
-        return indices, None
+        return []

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .base import Loss
+from .base import Attempt, Loss
 from .search import choose, search
 
 if TYPE_CHECKING:
@@ -24,39 +24,55 @@ CONTEXT = 8  # patches around a square that are decoded with it, as they are
 
 def refine(
     tokenizer: T1DTokenizer, images: Tensor, indices: list[Tensor], loss: Loss, steps: int, progress: bool = False
-) -> tuple[list[Tensor], Tensor | None]:
+) -> list[Attempt]:
     """`Tokenizer.refine` for residual levels: gradient steps on the latents, quantized anew after each.
 
     The gradient at the quantized latents moves the latents themselves (straight-through), by steps of `_Steps`.
+    The tokens after the last step are mostly the best. Nothing has judged them yet: that is left to who writes
+    their file. Of a large picture they are judged here, square by square.
 
     Source: Yang et al., "Improving Inference for Neural Image Compression", arXiv:2006.04240, for the idea.
     Differs: no annealing; indices are found again by `search`; the rate stays the number of tokens.
     """
+    if not steps:
+        return []
     p = tokenizer.config.patch
     with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
-        images, indices = images.clone(), [index.clone() for index in indices]
+        images, given = images.clone(), [index.clone() for index in indices]
+        found = [index.clone() for index in indices]
         with torch.no_grad():
             z = tokenizer.latents(images)
         regions = list(_regions(*z.shape[-2:]))
         with tqdm(total=len(regions) * steps, desc="search", unit="pass", leave=False, disable=not progress) as bar:
             for inner, outer in regions:
                 top, bottom, left, right = (side * p for side in outer)
-                region = _Region(tokenizer, z, indices, inner, outer)
-                before = _descend(region, images[..., top:bottom, left:right], loss, steps, bar)
-    return indices, before if len(regions) == 1 else None
+                region = _Region(tokenizer, z, found, inner, outer, images[..., top:bottom, left:right], loss)
+                judged, last = _descend(region, steps, bar)
+                if len(regions) == 1:
+                    return [Attempt(last, None), _best(judged), judged[0]]
+                with torch.no_grad():
+                    judged.append(Attempt(last, region.judge(region.embed(last)).item()))
+                region.keep(_best(judged).indices)
+    return [Attempt(found, None), Attempt(given, None)]
+
+
+def _best(judged: list[Attempt]) -> Attempt:
+    return min(judged, key=lambda attempt: attempt.loss)
 
 
 class _Region:
     """Latents of a square that may move, with their surroundings, which stay."""
 
     def __init__(
-        self, tokenizer: T1DTokenizer, z: Tensor, indices: list[Tensor], inner: tuple[int, ...], outer: tuple[int, ...]
-    ) -> None:
+        self, tokenizer: T1DTokenizer, z: Tensor, indices: list[Tensor],
+        inner: tuple[int, ...], outer: tuple[int, ...], original: Tensor, loss: Loss,
+    ) -> None:  # fmt: skip
         self.decoder, self.quantizer = tokenizer.decoder, tokenizer.quantizer
+        self.size, self.distance = original.shape[-2:], loss(original)
         top, bottom, left, right = outer
         self.inside = slice(inner[0] - top, inner[1] - top), slice(inner[2] - left, inner[3] - left)
         self.z = z[..., inner[0] : inner[1], inner[2] : inner[3]].clone()
-        self.tokens = self._cut(indices, inner)  # views: what is found here is written where it belongs
+        self.tokens = self._cut(indices, inner)  # views, so that `keep` writes where they belong
         around = self._cut(indices, outer)
         grid = bottom - top, right - left
         self.codes = self.quantizer.decode(around, grid)
@@ -68,36 +84,42 @@ class _Region:
         strides = self.quantizer.strides
         return [i[:, top // s : -(-bottom // s), left // s : -(-right // s)] for i, s in zip(indices, strides)]
 
-    def pixels(self, codes: Tensor) -> Tensor:
-        """Quantized latents of the square -> pixels of it and its surroundings, in [0, 1] or a little beyond."""
-        everything = self.codes.clone()
-        everything[(..., *self.inside)] = codes
-        return (self.decoder(everything, self.depth) + 1) / 2
-
     def quantize(self) -> list[Tensor]:
+        """-> tokens of the latents of the square, where there are some."""
         depth = self.depth[(..., *self.inside)]
         return choose(search(self.quantizer, self.z, len(self.tokens), depth=depth)[0], depth)
 
+    def embed(self, tokens: list[Tensor]) -> Tensor:
+        """Tokens of the square -> its quantized latents."""
+        return self.quantizer.decode(tokens, self.z.shape[-2:])
 
-def _descend(region: _Region, target: Tensor, loss: Loss, steps: int, bar: tqdm) -> Tensor | None:
-    """Move the latents of a region for `steps` steps, write its new tokens into `region.tokens` -> loss of the old (B,)."""
-    descent, distance, before = _Steps(), loss(target), None
-    rate = RATE / max(1, steps / MANY) ** 0.5
-    tokens = region.tokens
-    for step in range(steps):
-        codes = region.quantizer.decode(tokens, region.z.shape[-2:]).requires_grad_()
-        restored = region.pixels(codes)[..., : target.shape[-2], : target.shape[-1]]
+    def judge(self, codes: Tensor) -> Tensor:
+        """Quantized latents of the square -> loss of it and its surroundings, ()."""
+        everything = self.codes.clone()
+        everything[(..., *self.inside)] = codes
+        restored = (self.decoder(everything, self.depth)[..., : self.size[0], : self.size[1]] + 1) / 2
         # measured as the decoder clamps it, with a gradient also where it does
-        values = distance(restored + (restored.clamp(0, 1) - restored).detach())
-        before = values.detach() if before is None else before
-        (gradient,) = torch.autograd.grad(values.sum(), codes)
+        return self.distance(restored + (restored.clamp(0, 1) - restored).detach()).sum()
+
+    def keep(self, tokens: list[Tensor]) -> None:
+        for old, new in zip(self.tokens, tokens):
+            old.copy_(new)
+
+
+def _descend(region: _Region, steps: int, bar: tqdm) -> tuple[list[Attempt], list[Tensor]]:
+    """Move the latents of a region for `steps` steps -> the tokens before each of them, and those after the last."""
+    descent, judged, tokens = _Steps(), [], region.tokens
+    rate = RATE / max(1, steps / MANY) ** 0.5
+    for step in range(steps):
+        codes = region.embed(tokens).requires_grad_()
+        value = region.judge(codes)
+        judged.append(Attempt(tokens, value.item()))
+        (gradient,) = torch.autograd.grad(value, codes)
         with torch.no_grad():
             region.z -= rate * (1 - step / steps) * descent.direction(gradient)
             tokens = region.quantize()
         bar.update()
-    for old, new in zip(region.tokens, tokens):
-        old.copy_(new)
-    return before
+    return judged, tokens
 
 
 class _Steps:
