@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SCALES = (1, 2, 4, 8)
 RATES_BPP = (0.003, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1)
+EFFORTS = (0, 1)
 
 
 @dataclass(frozen=True)

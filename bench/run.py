@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from bench import CODECS, plots, records, tables
-from bench.codecs import RATES_BPP, Codec, open_codec
+from bench.codecs import EFFORTS, RATES_BPP, Codec, open_codec
 from bench.datasets import Dataset, open_dataset
 from bench.metrics import Reference
 from bench.records import Record
@@ -30,7 +30,7 @@ class Report:
 def benchmark(dataset: str | Path = "kodak", data_dir: str | Path | None = None, model_name: str = "t1d",
               device: str = "auto", codecs: Sequence[str] = CODECS, out_dir: str | Path = "bench/results",
               limit: int | None = None, command: str | None = None, progress: bool = True,
-              rates_bpp: Sequence[float] = RATES_BPP, efforts: Sequence[int] = (0, 1)) -> Report:
+              rates_bpp: Sequence[float] = RATES_BPP, efforts: Sequence[int] = EFFORTS) -> Report:
     """Measure codecs on a data set and write the results to out_dir/DATASET.
 
     Each codec's curves are written as soon as it is done. Curves that lie in that folder already and were

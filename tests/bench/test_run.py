@@ -109,7 +109,7 @@ def test_command(folder, tmp_path, monkeypatch):
     assert result.exit_code == 0 and "| jpeg " in result.output
     written = tmp_path / "t1d-bench" / "photos-first1" / "jpeg-full.json"
     meta = json.loads(written.read_text())["meta"]
-    assert meta["command"] == "t1d bench --dataset photos --codecs jpeg --effort 0 --effort 1 --model t1d --device auto --limit 1"
+    assert meta["command"] == "t1d bench --dataset photos --codecs jpeg --model t1d --device auto --limit 1"
     assert str(tmp_path) not in written.read_text()
 
 

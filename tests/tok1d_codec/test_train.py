@@ -77,6 +77,7 @@ def test_sources_that_are_not_there(folder, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"not a picture")
     with pytest.raises(MissingData, match="no picture in 1 files"):
         load_pictures([tmp_path / "bad.png"], tmp_path / "a.u8", 128)
+    assert {path.name for path in tmp_path.iterdir()} == {"bad.tar", "bad.png"}
 
 
 def test_a_bad_file_among_good_ones_is_skipped(folder, tmp_path):

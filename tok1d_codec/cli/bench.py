@@ -29,8 +29,8 @@ def _codec_names(context: click.Context, parameter: click.Parameter, value: str)
               help="What to measure. Earlier results of the others on the same pictures are shown too.")
 @click.option("--bpp", "rates_bpp", multiple=True, type=options.Finite(min=0, min_open=True),
               help="A rate for t1d; may be repeated.  [default: nine from 0.003 to 0.1]")
-@click.option("--effort", "efforts", multiple=True, type=click.IntRange(0, 9), default=(0, 1), show_default=True,
-              help="What t1d encodes with, a curve each; may be repeated.")
+@click.option("--effort", "efforts", multiple=True, type=click.IntRange(0, 9),
+              help="What t1d encodes with, a curve each; may be repeated.  [default: 0 and 1]")
 @options.model
 @options.device
 @options.threads
@@ -44,14 +44,14 @@ def bench(dataset: str, data_dir: Path | None, codecs: tuple[str, ...],
 
     Prints tables with BD-rates, and writes them with a JSON file per curve and a plot per metric.
     """
-    from bench.codecs import RATES_BPP
+    from bench.codecs import EFFORTS, RATES_BPP
     from bench.run import benchmark
 
     options.use_threads(threads)
     given = {"--model": model, "--device": device, "--threads": threads, "--limit": limit}
     report = benchmark(dataset, data_dir, model, device, codecs, out or results_folder(), limit,
                        _command(dataset, codecs, rates_bpp, efforts, given), rates_bpp=rates_bpp or RATES_BPP,
-                       efforts=efforts)
+                       efforts=efforts or EFFORTS)
     click.echo(report.text)
     options.say(f"wrote {len(report.paths)} files to {report.paths[0].parent}")
 

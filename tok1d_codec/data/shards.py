@@ -90,26 +90,29 @@ def load_pictures(files: list[Path], cache: Path, min_side: int) -> Pictures:
         return Pictures(cache)
     cache.parent.mkdir(parents=True, exist_ok=True)
     index, offset, skipped = [], 0, 0
-    partial_cache = cache.with_suffix(".u8-partial")
-    with open(partial_cache, "wb") as out:  # who has the old pictures mapped keeps them
-        for data in tqdm(_blobs(files), desc=f"decode {cache.stem}", unit=" pictures"):
-            try:
-                pixels = _at_least(read_picture(data).pixels, min_side)
-            except (BadPicture, LimitExceeded):
-                skipped += 1
-                continue
-            out.write(pixels.tobytes())
-            index.append([offset, *pixels.shape[:2]])
-            offset += pixels.size
-    if skipped:
-        tqdm.write(f"t1d: {skipped} files in {cache.stem} are no pictures and were skipped")
-    if not index:
-        raise MissingData(f"no picture in {len(files)} files for {cache.stem}; give tars or folders of pictures")
-    partial = index_file.with_suffix(".json-partial")
-    partial.write_text(json.dumps({**known, "pictures": index}))
-    index_file.unlink(missing_ok=True)  # from here to its return the cache counts as absent
-    os.replace(partial_cache, cache)
-    os.replace(partial, index_file)
+    partial_cache, partial_index = cache.with_suffix(".u8-partial"), cache.with_suffix(".json-partial")
+    try:
+        with open(partial_cache, "wb") as out:  # who has the old pictures mapped keeps them
+            for data in tqdm(_blobs(files), desc=f"decode {cache.stem}", unit=" pictures"):
+                try:
+                    pixels = _at_least(read_picture(data).pixels, min_side)
+                except (BadPicture, LimitExceeded):
+                    skipped += 1
+                    continue
+                out.write(pixels.tobytes())
+                index.append([offset, *pixels.shape[:2]])
+                offset += pixels.size
+        if skipped:
+            tqdm.write(f"t1d: {skipped} files in {cache.stem} are no pictures and were skipped")
+        if not index:
+            raise MissingData(f"no picture in {len(files)} files for {cache.stem}; give tars or folders of pictures")
+        partial_index.write_text(json.dumps({**known, "pictures": index}))
+        index_file.unlink(missing_ok=True)  # from here to its return the cache counts as absent
+        os.replace(partial_cache, cache)
+        os.replace(partial_index, index_file)
+    finally:
+        partial_cache.unlink(missing_ok=True)
+        partial_index.unlink(missing_ok=True)
     return Pictures(cache)
 
 
