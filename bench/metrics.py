@@ -11,6 +11,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.lib.stride_tricks import sliding_window_view
+from skimage.filters import gaussian
 from torch import Tensor
 
 from bench import LPIPS_ALEX
@@ -19,8 +21,9 @@ from tok1d_codec.nn.lpips import LPIPS
 
 PEAK = 255.0
 WINDOW, SIGMA = 11, 1.5
+SPAN = 5  # patches a side that `repeat_share` compares
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # finest scale first
-METRICS = ("psnr-rgb", "ms-ssim-rgb", "lpips-alex", "border-ratio", "colour-error")
+METRICS = ("psnr-rgb", "ms-ssim-rgb", "lpips-alex", "border-ratio", "repeat-share", "colour-error")
 
 
 class Reference:
@@ -37,7 +40,7 @@ class Reference:
         """Reconstruction, uint8 (H, W, 3) -> {metric: value} for each of METRICS."""
         values = (psnr_rgb(self.pixels, reconstruction), ms_ssim_rgb(self.pixels, reconstruction),
                   self.lpips_alex(reconstruction), border_ratio(reconstruction),
-                  colour_error(self.pixels, reconstruction))
+                  repeat_share(reconstruction), colour_error(self.pixels, reconstruction))
         return dict(zip(METRICS, values, strict=True))
 
     def lpips_alex(self, reconstruction: np.ndarray) -> float:
@@ -95,6 +98,24 @@ def border_ratio(reconstruction: np.ndarray, patch: int = 32) -> float:
         return math.nan
     border, elsewhere = sums / counts
     return float(border / elsewhere)
+
+
+def repeat_share(reconstruction: np.ndarray, patch: int = 32) -> float:
+    """How much of the detail is woven in step with the patches: 1/25 for none, as in photographs, 1 for all of it.
+
+    Detail is the luma (mean of R, G, B) less its Gaussian mean of sigma 4. Its mean over 5 x 5 patches, at each
+    place within them, keeps what repeats: the share is the energy of such means over that of the detail in these patches.
+    Patches start at the top left corner. NaN for fewer than 5 whole patches a side, or without detail.
+    """
+    rows, cols = (side // patch for side in reconstruction.shape[:2])
+    luma = reconstruction.mean(axis=2)
+    detail = (luma - gaussian(luma, 4))[: rows * patch, : cols * patch]
+    if min(rows, cols) < SPAN:
+        return math.nan
+    cells = detail.reshape(rows, patch, cols, patch)
+    means, squares = (sliding_window_view(x, (SPAN, SPAN), axis=(0, 2)).mean(axis=(-2, -1)) for x in (cells, cells**2))
+    energy = squares.mean()
+    return float(np.square(means).mean() / energy) if energy > 1e-6 else math.nan  # less is rounding
 
 
 def colour_error(original: np.ndarray, reconstruction: np.ndarray, area: int = 32) -> float:

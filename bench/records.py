@@ -26,7 +26,7 @@ class Record:
     """One rate-distortion curve: each list of `results` has one entry for each setting.
 
     Entries are means over the pictures of each picture's own figure: bpp (of whole files), psnr-rgb (dB),
-    ms-ssim-rgb, lpips-alex, border-ratio, colour-error, encoding_time and decoding_time (seconds).
+    ms-ssim-rgb, lpips-alex, border-ratio, repeat-share, colour-error, encoding_time and decoding_time (seconds).
     """
     name: str  # also the name of its file: "t1d", "webp-1of2", "webp-best"
     description: str

@@ -10,13 +10,14 @@ from bench.records import BEST, QUALITY, Record, is_t1d, scale_label, value_at
 
 SHORT = {"psnr-rgb": "PSNR", "ms-ssim-rgb": "MS-SSIM", "lpips-alex": "LPIPS-Alex"}
 _FORMATS = {"psnr-rgb": "{:.2f}", "ms-ssim-rgb": "{:.4f}", "lpips-alex": "{:.4f}", "border-ratio": "{:.3f}",
-            "colour-error": "{:.2f}", "bpp": "{:.4f}", "encoding_time": "{:.3f}", "decoding_time": "{:.3f}"}
+            "repeat-share": "{:.3f}", "colour-error": "{:.2f}", "bpp": "{:.4f}", "encoding_time": "{:.3f}",
+            "decoding_time": "{:.3f}"}
 
 
 def points_table(records: Sequence[Record]) -> str:
     """Measured curves -> a row for each setting, which is t1d's limit in bpp or the codec's quality."""
-    keys = ("bpp", *QUALITY, "border-ratio", "colour-error", "encoding_time", "decoding_time")
-    head = ("codec", "size", "setting", "bpp", *SHORT.values(), "border", "colour", "encode s", "decode s")
+    keys = ("bpp", *QUALITY, "border-ratio", "repeat-share", "colour-error", "encoding_time", "decoding_time")
+    head = ("codec", "size", "setting", "bpp", *SHORT.values(), "border", "repeats", "colour", "encode s", "decode s")
     rows = [(record.meta["codec"], scale_label(record.meta["scale"]).replace("of", "/"), str(setting),
              *(_figure(key, record.results[key][n]) if key in record.results else "-" for key in keys))
             for record in records for n, setting in enumerate(record.meta["settings"])]

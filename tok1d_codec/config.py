@@ -28,7 +28,8 @@ class TokenizerConfig:
     strides: tuple[int, ...] = (2,) + (1,) * 13
     head_channels: tuple[int, ...] = (192, 128, 96, 48)  # at 2, 4, 8, 16 cells a patch side
     head_blocks: tuple[int, ...] = (2, 2, 2, 1)
-    smooth_chroma: bool = False  # `tokenizer.chroma`, after the convolutional head
+    smooth_chroma: bool = False  # `tokenizer.chroma`, last
+    remove_repeats: bool = False  # `tokenizer.repeats`, after the convolutional head
 
     def __post_init__(self) -> None:
         if len(self.codebook_sizes) != len(self.strides):

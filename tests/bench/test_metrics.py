@@ -118,6 +118,22 @@ def test_border_ratio_without_borders_or_steps_is_nan():
     assert math.isnan(metrics.border_ratio(np.zeros((64, 64, 3), np.uint8)))
 
 
+def test_repeat_share_tells_weave_from_chance():
+    generator = np.random.default_rng(5)
+    chance = generator.integers(0, 100, (224, 288, 3)).astype(np.uint8)
+    woven = np.tile(generator.integers(0, 100, (32, 32, 3)).astype(np.uint8), (7, 9, 1))
+    assert metrics.repeat_share(chance) == pytest.approx(1 / 25, rel=0.05)
+    assert metrics.repeat_share(woven) == pytest.approx(1, abs=0.03)
+    # independent parts: their energies add up
+    assert metrics.repeat_share(chance + woven) == pytest.approx((1 / 25 + 1) / 2, rel=0.05)
+    assert metrics.repeat_share(woven, patch=20) < 0.2
+
+
+def test_repeat_share_without_patches_or_detail_is_nan():
+    assert math.isnan(metrics.repeat_share(np.zeros((128, 320, 3), np.uint8)))
+    assert math.isnan(metrics.repeat_share(np.full((160, 160, 3), 7, np.uint8)))
+
+
 def test_pictures_of_other_sizes_or_types_are_refused():
     black = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(ValueError, match="original"):

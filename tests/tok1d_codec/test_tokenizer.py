@@ -8,7 +8,7 @@ import torch
 
 from tok1d_codec.config import TokenizerConfig
 from tok1d_codec.errors import WrongWeights
-from tok1d_codec.tokenizer.t1d import HALO, T1DTokenizer, pad_to_patches
+from tok1d_codec.tokenizer.t1d import FEW, HALO, MANY, T1DTokenizer, pad_to_patches
 from tok1d_codec.train.presets import preset
 
 
@@ -33,29 +33,48 @@ def test_fewer_levels_are_a_prefix_of_more(tiny_model):
 
 
 @torch.no_grad()
-def test_tiles_leave_no_trace(tiny_model):
+def test_tiles_leave_no_trace(tiny_model, monkeypatch):
     decoder = tiny_model.tokenizer.decoder
-    rows, cols = 2 * HALO + 5, 20
+    rows, cols = 2 * HALO + 5, 2 * HALO + 4
     whole = torch.randn(1, rows, cols, 32), torch.randn(1, rows, cols, 48), torch.randint(1, 4, (1, 1, rows, cols))
-    for smooth in (False, True):
-        decoder.smooth_chroma = smooth
+    for filters in ((False, False), (True, False), (False, True), (True, True)):
+        monkeypatch.setattr(decoder, "smooth_chroma", filters[0])
+        monkeypatch.setattr(decoder, "remove_repeats", filters[1])
         assert torch.allclose(decoder.pixels_tiled(*whole, tile=3), decoder.pixels(*whole), atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["smooth_chroma", "remove_repeats"])
+def test_filters_go_over_patches_of_few_levels(tiny_model, monkeypatch, name):
+    decoder = tiny_model.tokenizer.decoder
+    features = torch.randn(1, 6, 6, 32), torch.randn(1, 6, 6, 48)
+    few, many = (torch.full((1, 1, 6, 6), levels) for levels in (FEW, MANY))
+    plain = decoder.pixels(*features, few)
+    monkeypatch.setattr(decoder, name, True)
+    assert (decoder.pixels(*features, few) - plain).abs().mean() > 1e-3
+    assert torch.equal(decoder.pixels(*features, many), plain)
 
 
 @torch.no_grad()
 def test_the_halo_covers_what_the_bundled_design_sees():
     torch.manual_seed(0)
-    config = TokenizerConfig(width=32, heads=2, head_channels=(16, 12, 8, 8), smooth_chroma=True)
+    config = TokenizerConfig(width=32, heads=2, head_channels=(16, 12, 8, 8), smooth_chroma=True, remove_repeats=True)
     decoder = T1DTokenizer(config).decoder
     for parameter in decoder.head.parameters():
         parameter.add_(torch.randn_like(parameter) * 0.1)
-    x, coefficients, depth = torch.randn(1, 21, 3, 32), torch.randn(1, 21, 3, 384), torch.full((1, 1, 21, 3), 2)
-    changed = x.clone()
-    changed[:, 10] += 1
-    before, after = (decoder.pixels(features, coefficients, depth) for features in (x, changed))
-    difference = (after - before).abs().amax((0, 1, 3))
-    rows = torch.nonzero(difference)
-    assert (10 - HALO) * 32 <= rows.min() and rows.max() < (11 + HALO) * 32
+    x, coefficients, depth = torch.randn(1, 21, 5, 32), torch.randn(1, 21, 5, 384), torch.full((1, 1, 21, 5), 2)
+
+    def reached(row: int) -> torch.Tensor:
+        """-> the lines of pixels that a row of patches has a part in."""
+        changed = x.clone()
+        changed[:, row] += 1
+        before, after = (decoder.pixels(features, coefficients, depth) for features in (x, changed))
+        return torch.nonzero((after - before).abs().amax((0, 1, 3)))
+
+    inner = reached(10)
+    assert (10 - HALO) * 32 <= inner.min() and inner.max() < (11 + HALO) * 32
+    last = len(x[0]) - 1  # at its end a picture looks farther back
+    assert reached(last - HALO - 1).max() < last * 32 <= reached(last - HALO + 1).max()
 
 
 def test_padding_repeats_the_edge():

@@ -99,6 +99,12 @@ CARDS: tuple[ModelCard, ...] = (
         "2026-11, 7,073 photographs, two CPU cores, "
         "the decoder of t1d-5 with a filter of chroma, trained further",
     ),
+    _with_tokens_of_t1d_2(
+        7,
+        "c9ffa8b239272c53359c896add0dfb4aa567e6a2008f5360bcb4838455d8573e",
+        "2026-11, 7,073 photographs, two CPU cores, "
+        "the decoder of t1d-6 with a filter of repeating detail, trained further",
+    ),
 )
 
 

@@ -67,6 +67,11 @@ def zero_init(layer: nn.Module) -> None:
         nn.init.zeros_(layer.bias)
 
 
+def enlarged(x: Tensor, factor: int) -> Tensor:
+    """(B, C, h, w) -> (B, C, factor * h, factor * w), bilinear."""
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
 def box_mean(x: Tensor, radius: int) -> Tensor:
     """(B, C, h, w) -> the same shape, each place the mean of those within `radius`; the edge is repeated outwards."""
     return F.avg_pool2d(F.pad(x, (radius,) * 4, mode="replicate"), 2 * radius + 1, stride=1)

@@ -7,18 +7,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import TokenizerConfig
-from ..nn.blocks import ResidualBlock, TransformerBlock, Upsample, zero_init
+from ..nn.blocks import ResidualBlock, TransformerBlock, Upsample, enlarged, zero_init
 from .allocation import urgency
-from .base import Loss, Tokenizer
+from .base import Attempt, Loss, Tokenizer
 from .chroma import smooth_chroma
 from .quantizer import ResidualVQ
 from .refine import refine
+from .repeats import remove_repeats
 from .search import search
 from .start import LATENT_SCALE, THUMB, start
 
 TILE, GPU_TILE = 32, 64  # patches; the pixel head runs over squares of this side on large pictures
-HALO = 6  # patches around a tile; more than the pixel head and the filter of chroma can see
+HALO = 8  # patches around a tile: 4 for the pixel head, 4 since `remove_repeats` compares 5 at a picture's end
 POWER = 0.25  # of `urgency`, by LPIPS on validation pictures
+FEW, MANY = 2, 6  # levels of a patch up to which the filters go all the way, from which not at all
 STRIP = 64  # rows of patches that are embedded at once
 
 
@@ -57,7 +59,8 @@ class Decoder(nn.Module):
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        self.patch, self.levels, self.smooth_chroma = config.patch, len(config.strides), config.smooth_chroma
+        self.patch, self.levels = config.patch, len(config.strides)
+        self.smooth_chroma, self.remove_repeats = config.smooth_chroma, config.remove_repeats
         self.embed = nn.Linear(config.code_dim, config.width)
         # zeros given, not drawn and overwritten: a normal draw on the meta device makes torch import its compiler
         self.depth = nn.Embedding.from_pretrained(torch.zeros(self.levels + 1, config.width), freeze=False)
@@ -88,11 +91,12 @@ class Decoder(nn.Module):
     def pixels(self, x: Tensor, coefficients: Tensor, depth: Tensor) -> Tensor:
         """What `features` gave, and the levels in use -> (B, 3, H, W), about [-1, 1], in one piece."""
         thumb = F.pixel_shuffle(self.thumb(coefficients).permute(0, 3, 1, 2), THUMB)
-        base = F.interpolate(
-            thumb.float(), scale_factor=self.patch // THUMB, mode="bilinear", align_corners=False
-        )
-        images = base + self.head(x.permute(0, 3, 1, 2)).float()
-        return smooth_chroma(images, depth, self.patch) if self.smooth_chroma else images
+        images = enlarged(thumb.float(), self.patch // THUMB) + self.head(x.permute(0, 3, 1, 2)).float()
+        if not (self.remove_repeats or self.smooth_chroma):
+            return images
+        share = enlarged(((MANY - depth.to(images)) / (MANY - FEW)).clamp(0, 1), self.patch)
+        images = remove_repeats(images, share, self.patch) if self.remove_repeats else images
+        return smooth_chroma(images, share, self.patch) if self.smooth_chroma else images
 
     def pixels_tiled(self, x: Tensor, coefficients: Tensor, depth: Tensor, tile: int | None = None) -> Tensor:
         """The same picture from tiles that overlap by more than the head sees: bounded memory, no seam."""
@@ -177,7 +181,7 @@ class T1DTokenizer(Tokenizer):
 
     def refine(
         self, images: Tensor, indices: list[Tensor], loss: Loss, steps: int, progress: bool = False
-    ) -> tuple[list[Tensor], Tensor | None]:
+    ) -> list[Attempt]:
         return refine(self, images, indices, loss, steps, progress)
 
     @torch.inference_mode()

@@ -84,7 +84,7 @@ _TINY = replace(
 
 # the first preset of a family is its default
 PRESETS = {
-    "base": TrainConfig(model=TokenizerConfig(decoder_layers=8, smooth_chroma=True)),
+    "base": TrainConfig(model=TokenizerConfig(decoder_layers=8, smooth_chroma=True, remove_repeats=True)),
     "tiny": TrainConfig(
         model=_TINY_MODEL, minutes=0.2, batch=4, crop=128, window=64, warmup_steps=5, start_pictures=64,
         adversarial_weight=0.15, depth_odds=(1.0, 1.0, 1.0), validation_pictures=4, validation_minutes=0.1,

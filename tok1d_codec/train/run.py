@@ -56,7 +56,7 @@ def run_training(
             if config.family == "t1d":
                 model = replace(
                     model, decoder_layers=max(model.decoder_layers, config.model.decoder_layers),
-                    smooth_chroma=config.model.smooth_chroma,
+                    smooth_chroma=config.model.smooth_chroma, remove_repeats=config.model.remove_repeats,
                 )  # fmt: skip
             config = replace(
                 config, model=model, freeze_encoder=0.0, rate=config.rate / 6, ema=min(config.ema, 0.998),
