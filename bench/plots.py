@@ -61,4 +61,4 @@ def _published_label(name: str, metric: str) -> str:
 
 
 def _label(codec: str) -> str:
-    return codec.replace("-", ", ") if is_t1d(codec) else f"{codec.upper().replace('WEBP', 'WebP')}, best of scales"
+    return codec.replace("-effort", ", effort ") if is_t1d(codec) else f"{codec.upper().replace('WEBP', 'WebP')}, best of scales"
