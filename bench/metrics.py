@@ -104,14 +104,14 @@ def repeat_share(reconstruction: np.ndarray, patch: int = 32) -> float:
     """How much of the detail is woven in step with the patches: 1/25 for none, as in photographs, 1 for all of it.
 
     Detail is the luma (mean of R, G, B) less its Gaussian mean of sigma 4. Its mean over 5 x 5 patches, at each
-    place within them, keeps what repeats: the share is the energy of such means over that of the detail in these patches.
+    place within them, keeps what repeats: the share is the energy of such means over that of the detail there.
     Patches start at the top left corner. NaN for fewer than 5 whole patches a side, or without detail.
     """
     rows, cols = (side // patch for side in reconstruction.shape[:2])
-    luma = reconstruction.mean(axis=2)
-    detail = (luma - gaussian(luma, 4))[: rows * patch, : cols * patch]
     if min(rows, cols) < SPAN:
         return math.nan
+    luma = reconstruction.mean(axis=2)
+    detail = (luma - gaussian(luma, 4))[: rows * patch, : cols * patch]
     cells = detail.reshape(rows, patch, cols, patch)
     means, squares = (sliding_window_view(x, (SPAN, SPAN), axis=(0, 2)).mean(axis=(-2, -1)) for x in (cells, cells**2))
     energy = squares.mean()

@@ -61,4 +61,6 @@ def _published_label(name: str, metric: str) -> str:
 
 
 def _label(codec: str) -> str:
-    return codec.replace("-effort", ", effort ") if is_t1d(codec) else f"{codec.upper().replace('WEBP', 'WebP')}, best of scales"
+    if is_t1d(codec):
+        return codec.replace("-effort", ", effort ")
+    return f"{codec.upper().replace('WEBP', 'WebP')}, best of scales"

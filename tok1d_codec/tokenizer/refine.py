@@ -38,8 +38,7 @@ def refine(
         return []
     p = tokenizer.config.patch
     with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
-        images, given = images.clone(), [index.clone() for index in indices]
-        found = [index.clone() for index in indices]
+        images, found = images.clone(), [index.clone() for index in indices]
         with torch.no_grad():
             z = tokenizer.latents(images)
         regions = list(_regions(*z.shape[-2:]))
@@ -53,7 +52,7 @@ def refine(
                 with torch.no_grad():
                     judged.append(Attempt(last, region.judge(region.embed(last)).item()))
                 region.keep(_best(judged).indices)
-    return [Attempt(found, None), Attempt(given, None)]
+    return [Attempt(found, None), Attempt(indices, None)]
 
 
 def _best(judged: list[Attempt]) -> Attempt:
