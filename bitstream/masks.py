@@ -1,7 +1,8 @@
 """Which cells of a level have a token: one bit a cell, with counts that adapt as the cells go by.
 
-A cell that has no token on one level has none on the levels after it. The cells come in an order that
-scatters them, in runs that grow; the counts of a run are those of the runs before it on the same level.
+A cell that has no token on one level has none on the levels after it, nor have smaller cells in its place.
+The cells come in an order that scatters them, in runs that grow; the counts of a run are those of the runs
+before it on the same level.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def mask_counts(absent: int, present: int) -> np.ndarray:
 
 def alive_after(before: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray:
     """Tokens of the level before, if any -> which cells may have a token now, bool `shape`."""
-    if before is None or before.shape != shape:
+    if before is None:
         return np.ones(shape, bool)
-    return before != ABSENT
+    rows, cols = (np.arange(cells) // -(-cells // coarse) for cells, coarse in zip(shape, before.shape))
+    return before[rows[:, None], cols] != ABSENT

@@ -78,7 +78,7 @@ def encode(
 
 
 def _refined(
-    data: bytes, image: Tensor, urgency: np.ndarray, model: Model, effort: int, limit_bytes: int | None,
+    data: bytes, image: Tensor, urgency: list[np.ndarray], model: Model, effort: int, limit_bytes: int | None,
     progress: bool,
 ) -> bytes:  # fmt: skip
     """A file, what it codes (1, 3, h, w) in [0, 1] and the urgency of its tokens -> a better file, or the same."""
@@ -150,10 +150,10 @@ def _checked_size(pixels: np.ndarray) -> tuple[int, int]:
     return height, width
 
 
-def _tokens(pixels: np.ndarray, model: Model, scale: int) -> tuple[list[np.ndarray], np.ndarray | None]:
+def _tokens(pixels: np.ndarray, model: Model, scale: int) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
     """Picture, made smaller by 2**scale -> its tokens and their urgency, as `Tokenizer.rank` has them."""
     tokens, urgency = model.tokenizer.rank(_image(pixels, model, scale))
-    return [t[0].cpu().numpy() for t in tokens], None if urgency is None else urgency[0].cpu().numpy()
+    return [t[0].cpu().numpy() for t in tokens], None if urgency is None else [u[0].cpu().numpy() for u in urgency]
 
 
 def _image(pixels: np.ndarray, model: Model, scale: int) -> Tensor:
@@ -177,8 +177,8 @@ def _indices(levels: list[np.ndarray], device: object) -> list[Tensor]:
     return [torch.from_numpy(level.astype(np.int64))[None].to(device) for level in levels]
 
 
-def _count(urgency: np.ndarray | None) -> int:
-    return 0 if urgency is None else urgency.size
+def _count(urgency: list[np.ndarray] | None) -> int:
+    return 0 if urgency is None else sum(level.size for level in urgency)
 
 
 def _write(tokens: list[np.ndarray], model: Model, height: int, width: int, scale: int) -> bytes:

@@ -30,6 +30,9 @@ class TokenizerConfig:
     head_blocks: tuple[int, ...] = (2, 2, 2, 1)
     smooth_chroma: bool = False  # `tokenizer.chroma`, last
     remove_repeats: bool = False  # `tokenizer.repeats`, after the convolutional head
+    fine_levels: int = 0  # after those of `codebook_sizes`; see `tokenizer.fine`
+    fine_components: int = 64
+    fine_codes: int = 1024
 
     def __post_init__(self) -> None:
         if len(self.codebook_sizes) != len(self.strides):

@@ -55,44 +55,51 @@ class Target:
         return self.size
 
 
-def wanted(quality: float, urgency: np.ndarray, urgency_range: tuple[float, float]) -> int:
+def wanted(quality: float, urgency: list[np.ndarray], urgency_range: tuple[float, float]) -> int:
     """Quality, urgencies of the tokens after the first level -> how many of them are kept.
 
     Those above a threshold are, which falls geometrically along `urgency_range` from quality 0 to 100; below
     SMALL_QUALITY only a share of them.
     """
     first, last = urgency_range
-    above = int((urgency > first * (last / first) ** (quality / 100)).sum())
+    threshold = first * (last / first) ** (quality / 100)
+    above = sum(int((ranks > threshold).sum()) for ranks in urgency)
     return int(above * min(quality / SMALL_QUALITY, 1))  # the second level comes in bit by bit
 
 
-def keep_most_urgent(tokens: list[np.ndarray], urgency: np.ndarray, kept: int) -> list[np.ndarray]:
+def keep_most_urgent(tokens: list[np.ndarray], urgency: list[np.ndarray], kept: int) -> list[np.ndarray]:
     """All tokens of a picture -> the first level and the `kept` most urgent others; the rest is ABSENT.
 
     Args:
         tokens: per level int (rows, cols), or as `at_depth` takes them.
-        urgency: (levels - 1, rows, cols), never growing with the level.
+        urgency: of each level after the first (rows, cols), never growing with the level.
     """
-    order = np.argsort(-urgency.reshape(-1), kind="stable")  # ties: lower levels first
-    mask = np.zeros(urgency.size, bool)
-    mask[order[:kept]] = True
-    mask = mask.reshape(urgency.shape)
-    levels = 1 + int(mask.any((1, 2)).sum())
-    tokens = at_depth(tokens[:levels], 1 + mask.sum(0))
-    return [tokens[0], *(np.where(m, t, ABSENT) for m, t in zip(mask, tokens[1:]))]
+    ranks = np.concatenate([level.reshape(-1) for level in urgency])
+    order = np.argsort(-ranks, kind="stable")  # ties: lower levels first
+    chosen = np.zeros(ranks.size, bool)
+    chosen[order[:kept]] = True
+    ends = np.cumsum([level.size for level in urgency])
+    masks = [part.reshape(level.shape) for part, level in zip(np.split(chosen, ends[:-1]), urgency)]
+    masks = [mask for mask in masks if mask.any()]
+    # only levels of patches depend on the depth, and what is kept of finer ones does not count for it
+    depth = 1 + sum(mask for mask in masks if mask.shape == urgency[0].shape)
+    tokens = at_depth(tokens[: 1 + len(masks)], depth)
+    return [tokens[0], *(np.where(mask, level, ABSENT) for mask, level in zip(masks, tokens[1:]))]
 
 
 def at_depth(tokens: list[np.ndarray], depth: np.ndarray | int) -> list[np.ndarray]:
     """Tokens by how many levels a place keeps -> those for `depth`, (rows, cols) or one number, per level (rows, cols).
 
     Args:
-        tokens: per level int (rows, cols), whatever the depth, or (levels, rows, cols) for depths 1, 2, ...
+        tokens: per level int (rows, cols), whatever the depth, or (depths, rows, cols) for depths 1, 2, ...; the
+            last of them counts for all beyond.
     """
 
     def pick(level: np.ndarray) -> np.ndarray:
         if level.ndim == 2:
             return level
-        return np.take_along_axis(level, np.broadcast_to(depth, level.shape[1:])[None] - 1, 0)[0]
+        place = np.minimum(np.broadcast_to(depth, level.shape[1:]), len(level)) - 1
+        return np.take_along_axis(level, place[None], 0)[0]
 
     return [pick(level) for level in tokens]
 

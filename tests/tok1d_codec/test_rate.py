@@ -12,7 +12,7 @@ from bitstream.header import pack_header
 from tok1d_codec import codec
 from tok1d_codec.errors import TargetTooSmall
 from tok1d_codec.prior.fill import fill
-from tok1d_codec.rate import EVALUATIONS, Target, keep_most_urgent, largest
+from tok1d_codec.rate import EVALUATIONS, Target, at_depth, keep_most_urgent, largest
 
 
 def tokens_of(data: bytes, model) -> list[np.ndarray]:
@@ -83,10 +83,24 @@ def test_quality_only_adds_tokens(tiny_model, photo):
 
 def test_the_most_urgent_tokens_are_kept():
     tokens = [np.array([[7]]), np.array([[1, 2]]), np.array([[3, 4]])]
-    urgency = np.array([[[0.5, 0.9]], [[0.1, 0.7]]])
+    urgency = [np.array([[0.5, 0.9]]), np.array([[0.1, 0.7]])]
     assert [t.tolist() for t in keep_most_urgent(tokens, urgency, 0)] == [[[7]]]
     assert [t.tolist() for t in keep_most_urgent(tokens, urgency, 2)] == [[[7]], [[-1, 2]], [[-1, 4]]]
     assert [t.tolist() for t in keep_most_urgent(tokens, urgency, 4)] == [[[7]], [[1, 2]], [[3, 4]]]
+
+
+def test_finer_levels_have_cells_of_their_own():
+    by_depth = np.array([[[1, 2]], [[3, 4]]])  # of cells that keep one level, and two
+    tokens = [by_depth, np.array([[-1, -1], [5, 6]]).reshape(2, 1, 2), np.arange(8).reshape(2, 4)]
+    urgency = [np.array([[0.5, 0.9]]), np.array([[0.1, 0.2, 0.8, 0.1], [0.0, 0.0, 0.3, 0.0]])]
+
+    def kept(count: int) -> list[list]:
+        return [t.tolist() for t in keep_most_urgent(tokens, urgency, count)]
+
+    assert kept(1) == [[[1, 4]], [[-1, 6]]]
+    assert kept(2) == [[[1, 4]], [[-1, 6]], [[-1, -1, 2, -1], [-1, -1, -1, -1]]]
+    assert kept(4) == [[[3, 4]], [[5, 6]], [[-1, -1, 2, -1], [-1, -1, 6, -1]]]
+    assert [t.tolist() for t in at_depth(tokens, 3)] == kept(10)  # deeper than a cell of the first levels can be
 
 
 @pytest.mark.parametrize("wrong", [

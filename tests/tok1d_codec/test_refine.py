@@ -43,21 +43,20 @@ def as_image(pixels: np.ndarray) -> torch.Tensor:
 def sparse(tokenizer, image: torch.Tensor, kept: int) -> list[torch.Tensor]:
     """Tokens of an image of which only the most urgent are there."""
     tokens, urgency = tokenizer.rank(image)
-    chosen = keep_most_urgent([t[0].numpy() for t in tokens], urgency[0].numpy(), kept)
+    chosen = keep_most_urgent([t[0].numpy() for t in tokens], [u[0].numpy() for u in urgency], kept)
     return [torch.from_numpy(t)[None] for t in chosen]
 
 
 def test_refined_tokens_decode_to_less_loss_and_lie_where_they_lay(tiny_model, photo):
     tokenizer, image = tiny_model.tokenizer, as_image(photo)
     first = sparse(tokenizer, image, 20)
-    last, best, given = tokenizer.refine(image, first, squared, 8)
-    assert all(torch.equal(a < 0, b < 0) for a, b in zip(first, last.indices, strict=True))
-    assert all(int(f.max()) < n for f, n in zip(last.indices, tokenizer.codebook_sizes))
-    start, middle, end = (squared(image)(tokenizer.decode(t, *image.shape[-2:])).item()
-                          for t in (first, best.indices, last.indices))  # fmt: skip
-    assert end < 0.97 * start and middle < start
-    assert all(torch.equal(a, b) for a, b in zip(given.indices, first)) and last.loss is None
-    assert [best.loss, given.loss] == pytest.approx([middle, start], rel=1e-4)
+    best, given = tokenizer.refine(image, first, squared, 8)
+    assert all(torch.equal(a < 0, b < 0) for a, b in zip(first, best.indices, strict=True))
+    assert all(int(f.max()) < n for f, n in zip(best.indices, tokenizer.codebook_sizes))
+    start, end = (squared(image)(tokenizer.decode(t, *image.shape[-2:])).item() for t in (first, best.indices))
+    assert end < 0.97 * start
+    assert all(torch.equal(a, b) for a, b in zip(given.indices, first))
+    assert [best.loss, given.loss] == pytest.approx([end, start], rel=1e-4)
 
 
 def test_a_search_without_steps_or_without_success_changes_nothing(tiny_model, photo, monkeypatch):
@@ -73,7 +72,7 @@ def test_what_was_best_on_the_way_stands_where_the_last_step_made_it_worse(tiny_
     plain = codec.encode(photo, tiny_model, 3)
     judge_by(monkeypatch, adding([3, 1]))
     after_one = codec.encode(photo, tiny_model, 3, effort=1)
-    terms = iter([3, 1, 2, 9])  # before each of three steps, and of the file of the last
+    terms = iter([3, 1, 2, 9])  # before each of three steps, and after the last
     judge_by(monkeypatch, adding(terms))
     assert codec.encode(photo, tiny_model, 3, effort=3) == after_one != plain
     assert not list(terms)
@@ -86,14 +85,14 @@ def test_of_files_that_had_to_be_cut_the_better_one_stands(tiny_model, photo, mo
     def refined(*terms: float) -> bytes:
         judge_by(monkeypatch, adding(terms))
         limit = len(data) - 3  # so that every file must be cut
-        found = codec._refined(data, as_image(photo), urgency[0].numpy(), tiny_model, 3, limit, False)
+        found = codec._refined(data, as_image(photo), [u[0].numpy() for u in urgency], tiny_model, 3, limit, False)
         assert len(found) <= limit
         return found
 
-    last, best = refined(3, 2, 4, 1), refined(3, 1, 2, 9, 1)
-    assert last != best
-    # cut, the last is worse than the best was whole, and better than the best is cut
-    assert refined(3, 1, 2, 1.5, 2.5) == last and refined(3, 1, 2, 2.5, 1.5) == best
+    best, given = refined(3, 1, 2, 9, 2), refined(3, 4, 5, 6, 3.5, 3.5)
+    assert best != given
+    # cut, the best is worse than the given was whole, and better or worse than that is cut
+    assert refined(3, 1, 2, 9, 3.5, 4) == best and refined(3, 1, 2, 9, 4, 3.5) == given
 
 
 def test_steps_make_up_for_what_the_decoder_hardly_feels():

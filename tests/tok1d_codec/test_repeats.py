@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tok1d_codec.tokenizer.repeats import remove_repeats
+from tok1d_codec.tokenizer.repeats import _median_of_neighbours, remove_repeats
 
 PATCH, ROWS, COLS = 32, 7, 9
 ALL = torch.ones(1, 1, ROWS * PATCH, COLS * PATCH)
@@ -67,3 +67,11 @@ def test_the_gradient_of_what_is_taken_out_reaches_all_patches(texture):
     images = (texture.tile(1, 1, ROWS, COLS) + 0.01 * noise).requires_grad_()
     (images - remove_repeats(images, ALL, PATCH)).square().sum().backward()
     assert all(patches(images.grad, row, col).any() for row in range(ROWS) for col in range(COLS))
+
+
+def test_the_gradient_goes_to_the_medians():
+    x = torch.randn(1, 1, 7, 2, 6, 2, dtype=torch.double, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: _median_of_neighbours(_median_of_neighbours(x, 2), 4), x)
+    equal = torch.ones(1, 1, 5, 1, 1, 1, requires_grad=True)
+    (shares,) = torch.autograd.grad(_median_of_neighbours(equal, 2).sum(), equal)
+    assert torch.allclose(shares, torch.ones_like(shares))  # five medians of five equal neighbours

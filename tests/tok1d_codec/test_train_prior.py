@@ -16,8 +16,9 @@ from tok1d_codec.cli import main
 from tok1d_codec.errors import MissingData, OutputExists
 from tok1d_codec.prior.integer import PREFIX, EXACT, IntegerPrior, check
 from tok1d_codec.prior.network import PriorNetwork, PriorShape
+from tok1d_codec.tokenizer.search import choose, search
 from tok1d_codec.train.loop import Hardware
-from tok1d_codec.train.masks import Batch, ask, inside, phase_groups, random_depth
+from tok1d_codec.train.masks import HIGH, LOW, Batch, ask, inside, phase_groups, random_thresholds, spread_thresholds
 from tok1d_codec.train.prior import PriorConfig, PriorTrainer
 from tok1d_codec.train.prior_figures import measure
 from tok1d_codec.train.state import RunFolder
@@ -43,9 +44,10 @@ def token_set(count: int = 24, seed: int = 0) -> TokenSet:
     coarse = rng.integers(0, 3, (count, 1, 1)) + np.zeros((count, 6, 6), np.int64)
     fine = coarse.repeat(2, 1).repeat(2, 2) * 4 + np.arange(12) % 2
     shapes = rng.integers(3, 7, (count, 2))
-    errors = np.sort(rng.random((count, 3, 12, 12)), axis=1)[:, ::-1].astype(np.float16)
-    levels = [coarse.astype(np.uint16), fine.astype(np.uint16), (fine * 5 % 16).astype(np.uint16)]
-    return TokenSet(levels, shapes, errors, SIZES, STRIDES)
+    urgency = list(np.sort(rng.random((2, count, 12, 12)), axis=0)[::-1].astype(np.float32))
+    deeper = fine ^ 1  # what a cell takes on the second level if it goes on to the third
+    levels = [coarse, np.stack([fine, deeper], axis=1), (fine * 5 % 16)[:, None]]
+    return TokenSet([level.astype(np.uint16) for level in levels], shapes, urgency, SIZES, STRIDES)
 
 
 def trainer(folder: Path, **settings) -> PriorTrainer:
@@ -61,7 +63,7 @@ def test_conversion_changes_nothing(scale):
     """Float32 logits of the rounded network are the integers of the exact one, to the last bit."""
     net, tokens = network(scale=scale), token_set(4)
     prior = IntegerPrior(net.to_arrays(), STRIDES)
-    batch = Batch.of(tokens, np.arange(4), random_depth(tokens, np.arange(4), 0.0))
+    batch = Batch.of(tokens, np.arange(4), random_thresholds(tokens, np.arange(4), 0.0))
     for level in range(3):
         logits, _ = ask(net, batch, [level], True, True, FLOAT32)[level]
         rows, cols = batch.levels[level].shape[1:]
@@ -99,19 +101,33 @@ def test_it_starts_as_the_static_tables():
     assert figures["exact"] == pytest.approx(figures["static"], abs=0.05)
 
 
-def test_batches_hold_the_crop_and_the_depth():
-    tokens = token_set()
-    chosen = np.array([3, 5])
-    depth = random_depth(tokens, chosen, 0.0)
-    batch = Batch.of(tokens, chosen, depth)
+def test_batches_hold_what_is_urgent_in_the_crop():
+    tokens, chosen, threshold = token_set(), np.array([3, 5]), torch.tensor([0.5, 0.2])
+    batch = Batch.of(tokens, chosen, threshold)
+    urgency = [torch.from_numpy(level[chosen]) for level in tokens.urgency]
+    depth = 1 + sum((ranks > threshold[:, None, None]).long() for ranks in urgency)
     for level, found in enumerate(batch.levels):
         here = inside(torch.from_numpy(tokens.shapes[chosen]), STRIDES[level], found.shape[1:])
         expected = here if level == 0 else here & (depth > level)
-        assert torch.equal(found >= 0, expected)
+        assert torch.equal(found >= 0, expected) and expected.any()
         stored = torch.from_numpy(tokens.levels[level][chosen].astype(np.int64))
+        if level == 1:
+            stored = torch.where(depth == 2, stored[:, 0], stored[:, 1])
+        elif level == 2:
+            stored = stored[:, 0]
         assert torch.equal(found[expected], stored[expected])
-    assert 1 <= depth.min() and depth.max() <= 3 and (random_depth(tokens, chosen, 1.0) == 3).all()
-    assert [t.shape for t in tokens.crop(3)] == tokens.level_shapes(3)
+
+
+def test_thresholds_cover_all_rates():
+    torch.manual_seed(0)
+    tokens, chosen = token_set(24), np.arange(24).repeat(50)
+    assert (random_thresholds(tokens, chosen, 1.0) == -1).all()
+    drawn = random_thresholds(tokens, chosen, 0.1)
+    assert 0.05 < (drawn == -1).float().mean() < 0.15
+    of_the_second = torch.from_numpy(tokens.urgency[0][chosen]).flatten(1) == drawn[:, None]
+    assert 0.08 < of_the_second.any(1).float().mean() < 0.2
+    spread = spread_thresholds(torch.linspace(0, 1, 3))
+    assert spread[0] == HIGH and spread[2].item() == pytest.approx(LOW) and spread.diff().max() < 0
 
 
 def test_it_learns_what_static_tables_cannot(tmp_path):
@@ -155,9 +171,11 @@ def test_tokens_are_those_of_the_encoder(tiny_model, tmp_path):
         assert found.shapes[i].tolist() == [rows, 6]
         height, top = pictures[i].shape[0], (pictures[i].shape[0] - 128) // 2
         crop = torch.from_numpy(pictures[i][top : top + 128, 4:196].copy()).permute(2, 0, 1)[None] / 255
-        expected = tiny_model.tokenizer.encode(crop)
-        for level, index in zip(found.crop(i), expected):
-            assert (level == index[0].numpy()).mean() > 0.9, height  # [0, 1] and back may move a tie
+        expected, _ = search(tiny_model.tokenizer.quantizer, tiny_model.tokenizer.latents(crop))
+        whole = Batch.of(found, np.array([i]), torch.tensor([-1.0])).levels
+        for level, index in zip(whole, choose(expected, torch.full((1, 1, rows, 6), 3))):
+            level = level[0, : index.shape[1], : index.shape[2]]
+            assert (level == index[0]).float().mean() > 0.9, height  # [0, 1] and back may move a tie
     found.save(tmp_path / "a.tokens")
     again = TokenSet.load(tmp_path / "a.tokens")
     assert all(np.array_equal(a, b) for a, b in zip(found.levels, again.levels))

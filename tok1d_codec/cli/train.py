@@ -82,6 +82,30 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
 
 
 @train.command()
+@click.option("--data", "sources", multiple=True, required=True, metavar="DIR|TAR",
+              help="Folder of pictures or tar shards, or a tar; may be repeated.")
+@click.option("--validation", multiple=True, metavar="DIR|TAR",
+              help="What to leave out.  [default: what is named val* in --data, else every 50th file]")
+@click.option("--model", default="t1d-7", show_default=True, help="Whose first levels are kept: a name, or a weight file.")
+@click.option("--out", required=True, type=options.FILE, help="Folder for the model, which has no prior yet.")
+@click.option("--coarse", default=6, show_default=True, type=click.IntRange(min=1), help="Levels of the model that are kept.")
+@click.option("--levels", default=5, show_default=True, type=click.IntRange(1, 8), help="Fine levels after them.")
+@click.option("--crops", default=2400, show_default=True, type=click.IntRange(min=1), help="Pieces of pictures to learn from.")
+@options.threads
+@click.option("--seed", default=0, show_default=True)
+def fine(sources: tuple[str, ...], validation: tuple[str, ...], model: str, out: Path, coarse: int, levels: int,
+         crops: int, threads: int | None, seed: int) -> None:  # fmt: skip
+    """Fit fine levels to what the decoder of a model of the family t1d leaves over."""
+    from ..train.fine import run_fine_training
+
+    options.use_threads(threads)
+    path = run_fine_training(
+        list(sources), list(validation), model, out, coarse=coarse, levels=levels, crops=crops, seed=seed
+    )
+    click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+@train.command()
 @click.option("--data", "sources", multiple=True, metavar="DIR|TAR",
               help="Folder of pictures or tar shards, or a tar; may be repeated. Not needed with --tokens.")
 @click.option("--validation", multiple=True, metavar="DIR|TAR",
@@ -90,7 +114,7 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
 @click.option("--model", default="t1d", show_default=True, help="Whose tokens: a name, or a weight file.")
 @click.option("--out", required=True, type=options.FILE, help="Run folder: tokens, checkpoint, log, prior.")
 @click.option("--minutes", type=options.Finite(min=0, min_open=True),
-              help="How long to train.  [default: 12, or as the resumed run has it]")
+              help="How long to train.  [default: 60, or as the resumed run has it]")
 @click.option("--rounds", default=2, show_default=True, type=click.IntRange(min=1),
               help="Random crops of each training picture.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")

@@ -132,7 +132,8 @@ def _load_tokenizer(path: Path) -> Tokenizer:
     metadata, weights = read_weights(path, "pt", lambda name: not name.startswith(("tables.", PREFIX)))
     with torch.device("meta"):
         tokenizer = FAMILIES[metadata["family"]](read_config(metadata))
-    tokenizer.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
+    own = tokenizer.state_dict().keys()  # a base may have codes that this model has no use for
+    tokenizer.load_state_dict({name: weights[name].float() for name in weights.keys() & own}, assign=True)
     return tokenizer.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 

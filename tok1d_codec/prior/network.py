@@ -31,11 +31,11 @@ SPECIAL = 4  # the features that are not principal components: the constant, the
 class PriorShape:
     """Widths of the prior's layers."""
 
-    features: int = 64  # of a cell
-    near: int = 32  # of them, those that neighbours show
-    hidden: int = 256
-    blocks: int = 1
-    code: int = 128
+    features: int = 96  # of a cell
+    near: int = 48  # of them, those that neighbours show
+    hidden: int = 384
+    blocks: int = 2
+    code: int = 160
 
 
 class PriorNetwork(nn.Module):
@@ -62,7 +62,9 @@ class PriorNetwork(nn.Module):
         self.bias_down = nn.Parameter(torch.zeros(levels, shape.code))
         self.out = nn.ParameterList(torch.randn(n, shape.code) * 0.1 for n in codebook_sizes)
         self.bias_out = nn.ParameterList(torch.zeros(n) for n in codebook_sizes)
-        self.groups = [len(PHASES) if level < 2 else len(PHASES) // 2 for level in range(levels)]
+        # twice as many where nothing of a cell alone is known yet
+        first = [level == 0 or strides[level] < strides[level - 1] for level in range(levels)]
+        self.groups = [len(PHASES) if alone else len(PHASES) // 2 for alone in first]
 
     @torch.no_grad()
     def start_from(self, codebooks: Sequence[Tensor], hits: Sequence[np.ndarray]) -> None:
@@ -71,22 +73,31 @@ class PriorNetwork(nn.Module):
         Features and codes begin as principal components of the code vectors, the output's biases as the
         logarithms of the static tables: before training the network predicts what those do, nearly.
         """
-        odds = [torch.from_numpy((h + 0.5) / (h.sum() + 0.5 * len(h))).float() for h in hits]
-        centred = [book.float() - p @ book.float() for book, p in zip(codebooks, odds)]
-        covariance = sum(book.T @ (p[:, None] * book) for book, p in zip(centred, odds))
+        kinds = sorted({book.shape[1] for book in codebooks}, reverse=True)  # of codes: those of one length have one basis
+        for kind, dim in enumerate(kinds):
+            self._start_kind([i for i, book in enumerate(codebooks) if book.shape[1] == dim], codebooks, hits, kind, len(kinds))
+
+    def _start_kind(
+        self, levels: list[int], codebooks: Sequence[Tensor], hits: Sequence[np.ndarray], kind: int, kinds: int
+    ) -> None:
+        """Set the tables of some levels; of the features each of the `kinds` has its share, in turn."""
+        odds = {i: torch.from_numpy((hits[i] + 0.5) / (hits[i].sum() + 0.5 * len(hits[i]))).float() for i in levels}
+        centred = {i: codebooks[i].float() - odds[i] @ codebooks[i].float() for i in levels}
+        covariance = sum(book.T @ (odds[i][:, None] * book) for i, book in centred.items())
         variance, vectors = torch.linalg.eigh(covariance)  # ascending
         variance, vectors = variance.flip(0).clamp_min(variance.max() * 1e-6), vectors.flip(1)
-        for level, (book, p) in enumerate(zip(centred, odds)):
+        for level, book in centred.items():
             table, code = self.embed[level], self.out[level]
             energy = book.square().sum(1)
             table[:, 0] = CONSTANT
-            table[:, 1] = 0.3 * (energy / (p @ energy).clamp_min(1e-9) - 1).clamp(-3, 3)
+            table[:, 1] = 0.3 * (energy / (odds[level] @ energy).clamp_min(1e-9) - 1).clamp(-3, 3)
             components = book @ vectors  # (n, D)
-            k = min(table.shape[1] - SPECIAL, components.shape[1])
-            table[:, SPECIAL : SPECIAL + k] = components[:, :k] / variance[:k].sqrt()
+            share = table[:, SPECIAL + kind :: kinds]
+            k = min(share.shape[1], components.shape[1])
+            share[:, :k] = components[:, :k] / variance[:k].sqrt()
             k = min(code.shape[1], components.shape[1])
             code[:, :k] = 0.15 * components[:, :k] / components[:, :k].square().mean().sqrt().clamp_min(1e-9)
-            self.bias_out[level].copy_(p.log())
+            self.bias_out[level].copy_(odds[level].log())
 
     # Forward: `weights` once a step, then `plane`, `hidden` and `logits` for each level
 

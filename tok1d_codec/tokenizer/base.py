@@ -37,13 +37,13 @@ class Tokenizer(nn.Module, ABC):
     def encode(self, images: Tensor, levels: int | None = None) -> list[Tensor]:
         """(B, 3, H, W) in [0, 1], any size -> indices of the first `levels` levels (all, if None)."""
 
-    def rank(self, images: Tensor) -> tuple[list[Tensor], Tensor | None]:
+    def rank(self, images: Tensor) -> tuple[list[Tensor], list[Tensor] | None]:
         """(B, 3, H, W) in [0, 1] -> the best tokens, and which are due first: the larger, the sooner.
 
-        The first level is (B, rows, cols), each later one (B, levels, rows, cols): what stands at a place that
-        keeps 1, 2, ... levels, -1 where it does not keep this one. Ranks (B, levels - 1, rows, cols) are those of
-        the tokens after the first level, never growing with the level. A family that cannot leave tokens out
-        gives what `encode` gives, and None.
+        A level is (B, rows, cols), or (B, depths, rows, cols) where tokens depend on how many levels a place
+        keeps: what stands at one that keeps 1, 2, ... of them, -1 where it does not keep this one. Ranks (B, rows,
+        cols) are given for each level after the first, and never grow with the level. A family that cannot leave
+        tokens out gives what `encode` gives, and None.
         """
         return self.encode(images), None
 

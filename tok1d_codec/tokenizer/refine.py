@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
 from .base import Attempt, Loss
+from .fine import SIDE
 from .search import choose, search
 
 if TYPE_CHECKING:
@@ -28,8 +31,8 @@ def refine(
     """`Tokenizer.refine` for residual levels: gradient steps on the latents, quantized anew after each.
 
     The gradient at the quantized latents moves the latents themselves (straight-through), by steps of `_Steps`.
-    The tokens after the last step are mostly the best. Nothing has judged them yet: that is left to who writes
-    their file. Of a large picture they are judged here, square by square.
+    Fine tokens are found again each time, for what the others then leave over. Large pictures are refined and
+    judged square by square.
 
     Source: Yang et al., "Improving Inference for Neural Image Compression", arXiv:2006.04240, for the idea.
     Differs: no annealing; indices are found again by `search`; the rate stays the number of tokens.
@@ -46,17 +49,12 @@ def refine(
             for inner, outer in regions:
                 top, bottom, left, right = (side * p for side in outer)
                 region = _Region(tokenizer, z, found, inner, outer, images[..., top:bottom, left:right], loss)
-                judged, last = _descend(region, steps, bar)
+                judged = _descend(region, steps, bar)
+                best = min(judged, key=lambda attempt: attempt.loss)
                 if len(regions) == 1:
-                    return [Attempt(last, None), _best(judged), judged[0]]
-                with torch.no_grad():
-                    judged.append(Attempt(last, region.judge(region.embed(last)).item()))
-                region.keep(_best(judged).indices)
+                    return [best, judged[0]]
+                region.keep(best.indices)
     return [Attempt(found, None), Attempt(indices, None)]
-
-
-def _best(judged: list[Attempt]) -> Attempt:
-    return min(judged, key=lambda attempt: attempt.loss)
 
 
 class _Region:
@@ -66,22 +64,29 @@ class _Region:
         self, tokenizer: T1DTokenizer, z: Tensor, indices: list[Tensor],
         inner: tuple[int, ...], outer: tuple[int, ...], original: Tensor, loss: Loss,
     ) -> None:  # fmt: skip
-        self.decoder, self.quantizer = tokenizer.decoder, tokenizer.quantizer
-        self.size, self.distance = original.shape[-2:], loss(original)
+        self.decoder, self.quantizer, self.fine = tokenizer.decoder, tokenizer.quantizer, tokenizer.fine
+        self.original, self.distance = original, loss(original)
         top, bottom, left, right = outer
         self.inside = slice(inner[0] - top, inner[1] - top), slice(inner[2] - left, inner[3] - left)
         self.z = z[..., inner[0] : inner[1], inner[2] : inner[3]].clone()
-        self.tokens = self._cut(indices, inner)  # views, so that `keep` writes where they belong
-        around = self._cut(indices, outer)
+        coarse, fine = indices[: tokenizer.coarse], indices[tokenizer.coarse :]
+        # views, so that `keep` writes where they belong
+        strides, fine_strides = self.quantizer.strides, [1 / SIDE] * len(fine)
+        self.tokens, around = (self._cut(coarse, square, strides) for square in (inner, outer))
+        self.fine_tokens, self.fine_around = (self._cut(fine, square, fine_strides) for square in (inner, outer))
         grid = bottom - top, right - left
         self.codes = self.quantizer.decode(around, grid)
         there = (self.quantizer.spread(i, (t >= 0).float()[:, None], grid) for i, t in enumerate(around))
         self.depth = sum(there).long()
 
-    def _cut(self, indices: list[Tensor], square: tuple[int, ...]) -> list[Tensor]:
+    @staticmethod
+    def _cut(indices: list[Tensor], square: tuple[int, ...], strides: Sequence[float]) -> list[Tensor]:
+        """Tokens of a picture -> those of a square of patches, where a token stands for `stride` patches a side."""
         top, bottom, left, right = square
-        strides = self.quantizer.strides
-        return [i[:, top // s : -(-bottom // s), left // s : -(-right // s)] for i, s in zip(indices, strides)]
+        return [
+            i[:, int(top / s) : math.ceil(bottom / s), int(left / s) : math.ceil(right / s)]
+            for i, s in zip(indices, strides)
+        ]
 
     def quantize(self) -> list[Tensor]:
         """-> tokens of the latents of the square, where there are some."""
@@ -92,33 +97,53 @@ class _Region:
         """Tokens of the square -> its quantized latents."""
         return self.quantizer.decode(tokens, self.z.shape[-2:])
 
-    def judge(self, codes: Tensor) -> Tensor:
-        """Quantized latents of the square -> loss of it and its surroundings, ()."""
+    def judge(self, codes: Tensor, anew: bool = True) -> tuple[Tensor, list[Tensor]]:
+        """Quantized latents of the square -> loss of it and its surroundings, (); the fine tokens of the square.
+
+        Fine tokens are found `anew`, or are those that were given.
+        """
         everything = self.codes.clone()
         everything[(..., *self.inside)] = codes
-        restored = (self.decoder(everything, self.depth)[..., : self.size[0], : self.size[1]] + 1) / 2
+        height, width = self.original.shape[-2:]
+        restored = (self.decoder(everything, self.depth)[..., :height, :width] + 1) / 2
         # measured as the decoder clamps it, with a gradient also where it does
-        return self.distance(restored + (restored.clamp(0, 1) - restored).detach()).sum()
+        restored = restored + (restored.clamp(0, 1) - restored).detach()
+        if not self.fine_tokens:
+            return self.distance(restored).sum(), []
+        with torch.no_grad():
+            found = self._fine(self.original - restored) if anew else self.fine_around
+            better = self.fine.add_(restored.detach().clone(), found)
+        rows, cols = (slice(side.start * SIDE, side.stop * SIDE) for side in self.inside)
+        return self.distance(restored + (better - restored).detach()).sum(), [level[:, rows, cols] for level in found]
+
+    def _fine(self, rest: Tensor) -> list[Tensor]:
+        """What is left over of the square and its surroundings -> fine tokens, where there are some."""
+        block = self.fine.block
+        padded = F.pad(rest, (0, -rest.shape[-1] % block, 0, -rest.shape[-2] % block), mode="replicate")
+        tokens, _ = self.fine.encode(padded)
+        return [torch.where(given >= 0, new, given) for given, new in zip(self.fine_around, tokens)]
 
     def keep(self, tokens: list[Tensor]) -> None:
-        for old, new in zip(self.tokens, tokens):
+        for old, new in zip(self.tokens + self.fine_tokens, tokens, strict=True):
             old.copy_(new)
 
 
-def _descend(region: _Region, steps: int, bar: tqdm) -> tuple[list[Attempt], list[Tensor]]:
-    """Move the latents of a region for `steps` steps -> the tokens before each of them, and those after the last."""
+def _descend(region: _Region, steps: int, bar: tqdm) -> list[Attempt]:
+    """Move the latents of a region for `steps` steps -> its tokens as given, and after each step."""
     descent, judged, tokens = _Steps(), [], region.tokens
     rate = RATE / max(1, steps / MANY) ** 0.5
     for step in range(steps):
         codes = region.embed(tokens).requires_grad_()
-        value = region.judge(codes)
-        judged.append(Attempt(tokens, value.item()))
+        value, fine = region.judge(codes, anew=step > 0)
+        judged.append(Attempt([*tokens, *fine], value.item()))
         (gradient,) = torch.autograd.grad(value, codes)
         with torch.no_grad():
             region.z -= rate * (1 - step / steps) * descent.direction(gradient)
             tokens = region.quantize()
         bar.update()
-    return judged, tokens
+    with torch.no_grad():
+        value, fine = region.judge(region.embed(tokens))
+    return [*judged, Attempt([*tokens, *fine], value.item())]
 
 
 class _Steps:

@@ -11,10 +11,11 @@ from ..nn.blocks import ResidualBlock, TransformerBlock, Upsample, enlarged, zer
 from .allocation import urgency
 from .base import Attempt, Loss, Tokenizer
 from .chroma import smooth_chroma
+from .fine import PRIORITY, SIDE, FineLevels, repeat
 from .quantizer import ResidualVQ
 from .refine import refine
 from .repeats import remove_repeats
-from .search import search
+from .search import choose, search
 from .start import LATENT_SCALE, THUMB, start
 
 TILE, GPU_TILE = 32, 64  # patches; the pixel head runs over squares of this side on large pictures
@@ -148,10 +149,30 @@ class T1DTokenizer(Tokenizer):
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.config = config
-        self.codebook_sizes = config.codebook_sizes
+        self.coarse = len(config.codebook_sizes)  # levels
+        self.codebook_sizes = config.codebook_sizes + (config.fine_codes,) * config.fine_levels
         self.encoder = Encoder(config)
         self.quantizer = ResidualVQ(config.code_dim, config.codebook_sizes, config.strides)
         self.decoder = Decoder(config)
+        self.fine = FineLevels(config) if config.fine_levels else None
+
+    @property
+    def cell(self) -> int:
+        """Pixels along a side of what a token of the last level stands for."""
+        return self.fine.block if self.fine else self.config.patch
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """How many cells a side a token of each level stands for."""
+        if self.fine is None:
+            return self.config.strides
+        return tuple(SIDE * s for s in self.config.strides) + (1,) * self.fine.levels
+
+    def codes(self, level: int) -> Tensor:
+        """-> what each token of a level stands for, (n, D)."""
+        if level < self.coarse:
+            return self.quantizer.codebook(level)
+        return self.fine.quantizer.codebook(level - self.coarse)
 
     def networks(self) -> list[nn.Module]:
         return [*self.encoder.blocks, *self.decoder.blocks, self.decoder.head]
@@ -163,14 +184,28 @@ class T1DTokenizer(Tokenizer):
     @torch.inference_mode()
     def encode(self, images: Tensor, levels: int | None = None) -> list[Tensor]:
         """(B, 3, H, W) in [0, 1], any size -> indices of the first levels, [(B, rows, cols) int64, ...]."""
-        return self.quantizer.encode(self.latents(images), levels)[0]
+        levels = len(self.codebook_sizes) if levels is None else levels
+        indices = self.quantizer.encode(self.latents(images), min(levels, self.coarse))[0]
+        return indices + self._fine(images, indices)[0][: levels - self.coarse] if levels > self.coarse else indices
 
     @torch.inference_mode()
-    def rank(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """The best tokens by `search`, and the urgency (B, levels - 1, h, w) of those after the first level."""
+    def rank(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The best tokens by `search`, and by level the urgency (B, rows, cols) of those after the first."""
         indices, errors = search(self.quantizer, self.latents(images))
         power = images.new_full((len(images),), POWER)
-        return indices, urgency(errors[:, :-1], power, torch.ones_like(power))
+        ranks = urgency(errors[:, :-1], power, torch.ones_like(power))
+        if self.fine is None:
+            return indices, list(ranks.unbind(1))
+        whole = torch.full((len(images), 1, *errors.shape[-2:]), self.coarse, device=images.device)
+        fine, gains = self._fine(images, choose(indices, whole))
+        return indices + fine, [*ranks.unbind(1), *fine_urgency(gains, ranks[:, -1]).unbind(1)]
+
+    def _fine(self, images: Tensor, indices: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Images, all coarse tokens -> fine tokens for what these leave over, and their gains, as `FineLevels.encode`."""
+        rows, cols = self.fine.grid(*images.shape[-2:])
+        padded = pad_to_patches(images, self.config.patch)
+        tokens, gains = self.fine.encode(self.decode(indices, *padded.shape[-2:]).neg_().add_(padded))
+        return [level[:, :rows, :cols] for level in tokens], gains[..., :rows, :cols]
 
     def latents(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, code_dim, h, w), before they are quantized."""
@@ -189,11 +224,22 @@ class T1DTokenizer(Tokenizer):
         """Indices of the first levels, -1 for absent -> (B, 3, height, width) in [0, 1]."""
         p = self.config.patch
         grid = (-(-height // p), -(-width // p))
-        z = self.quantizer.decode(indices, grid)
-        present = [self.quantizer.spread(i, (x >= 0).float()[:, None], grid) for i, x in enumerate(indices)]
+        coarse, fine = indices[: self.coarse], indices[self.coarse :]
+        z = self.quantizer.decode(coarse, grid)
+        present = [self.quantizer.spread(i, (x >= 0).float()[:, None], grid) for i, x in enumerate(coarse)]
         depth = sum(present).long()
         out = self.decoder.pixels_tiled(*self.decoder.features(z, depth), depth)
-        return out[:, :, :height, :width].add_(1).mul_(0.5).clamp_(0, 1)
+        out = out[:, :, :height, :width].add_(1).mul_(0.5).clamp_(0, 1)
+        return self.fine.add_(out, fine) if fine else out
+
+
+def fine_urgency(gains: Tensor, last: Tensor) -> Tensor:
+    """Gains of fine tokens (B, levels, rows, cols), urgency of the last coarse level (B, h, w) -> that of the fine ones.
+
+    Never above that of the patch's last coarse token, so that fine ones come after it.
+    """
+    ranks = PRIORITY * gains.cummin(1).values
+    return torch.minimum(ranks, repeat(last)[:, None, : gains.shape[2], : gains.shape[3]])
 
 
 def pad_to_patches(images: Tensor, patch: int) -> Tensor:

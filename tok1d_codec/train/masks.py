@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ..prior.integer import PHASES
 from ..prior.network import PriorNetwork
-from ..tokenizer.allocation import allocate, urgency
 from .tokens import TokenSet
 
-MAX_POWER = 0.5  # of `allocation.urgency`; the encoder's own lies in the middle
+HIGH, LOW = 0.4, 0.003  # urgency of the last tokens in small and in large files
+SMALL = 0.15
 
 
 @dataclass(frozen=True)
@@ -27,36 +27,46 @@ class Batch:
     levels: list[Tensor]
 
     @classmethod
-    def of(cls, tokens: TokenSet, chosen: np.ndarray, depth: Tensor | None) -> Batch:
-        """The crops `chosen`; `depth` int64 (B, H, W), the levels that each patch keeps (all, if None)."""
-        levels = []
-        shape = torch.from_numpy(tokens.shapes[chosen])  # (B, 2)
+    def of(cls, tokens: TokenSet, chosen: np.ndarray, threshold: Tensor) -> Batch:
+        """The crops `chosen`, less the tokens whose urgency is not above `threshold` (B,); the first level stays whole."""
+        urgency = [torch.from_numpy(level[chosen]) for level in tokens.urgency]
+        kept = [ranks > threshold[:, None, None] for ranks in urgency]
+        depth = 1 + sum(mask.long() for mask in kept if mask.shape == kept[0].shape) if kept else None
+        shapes, levels = torch.from_numpy(tokens.shapes[chosen]), []
         for level, (canvas, stride) in enumerate(zip(tokens.levels, tokens.strides)):
             found = torch.from_numpy(canvas[chosen].astype(np.int64))
-            present = inside(shape, stride, found.shape[1:])
-            if depth is not None and level > 0 and stride == 1:
-                present &= depth > level
-            levels.append(torch.where(present, found, -1))
+            if found.dim() == 4:
+                place = (depth - level - 1).clamp(0, found.shape[1] - 1)
+                found = found.gather(1, place[:, None])[:, 0]
+            present = inside(shapes, stride, found.shape[1:])
+            levels.append(torch.where(present & kept[level - 1] if level else present, found, -1))
         return cls(levels)
 
 
 def inside(shape: Tensor, stride: int, canvas: tuple[int, int]) -> Tensor:
-    """Patches (B, 2) of crops, canvas of a level -> bool (B, rows, cols), what lies in the crop."""
+    """Cells (B, 2) of crops, canvas of a level -> bool (B, rows, cols), what lies in the crop."""
     rows, cols = (-(-shape // stride)).unbind(1)
     y, x = torch.arange(canvas[0]), torch.arange(canvas[1])
     return (y < rows[:, None])[:, :, None] & (x < cols[:, None])[:, None]
 
 
-def random_depth(tokens: TokenSet, chosen: np.ndarray, even: float) -> Tensor:
-    """-> int64 (B, H, W), levels that each patch keeps: all in a share `even` of crops, else by urgency."""
-    errors = torch.from_numpy(tokens.errors[chosen].astype(np.float32))  # (B, levels, H, W)
-    b, levels, h, w = errors.shape
-    shape = torch.from_numpy(tokens.shapes[chosen])
-    here = inside(shape, 1, (h, w))
-    needs = torch.where(here[:, None], urgency(errors[:, :-1], torch.rand(b) * MAX_POWER), -torch.inf)
-    share = here.flatten(1).float().mean(1)  # `allocate` reckons with the whole canvas
-    depth = allocate(needs, 1 + torch.rand(b) * (levels - 1) * share)[:, 0]
-    return torch.where((torch.rand(b) < even)[:, None, None], levels, depth)
+def random_thresholds(tokens: TokenSet, chosen: np.ndarray, whole: float) -> Tensor:
+    """-> (B,) for `Batch.of`: crops as the encoder writes them at any rate; a share `whole` of them keeps all tokens.
+
+    SMALL of them lie where the second level comes in, the others spread on a logarithmic scale.
+    """
+    b = len(chosen)
+    spread = spread_thresholds(torch.rand(b))
+    if tokens.urgency:
+        second = torch.from_numpy(tokens.urgency[0][chosen]).flatten(1)
+        one = second.gather(1, torch.randint(second.shape[1], (b, 1)))[:, 0]
+        spread = torch.where((torch.rand(b) < SMALL) & (one > 0), one, spread)
+    return torch.where(torch.rand(b) < whole, -1.0, spread)
+
+
+def spread_thresholds(place: Tensor) -> Tensor:
+    """Places between 0 (few tokens) and 1 (many) -> urgencies."""
+    return HIGH * (LOW / HIGH) ** place
 
 
 def phase_groups(rows: int, cols: int, groups: int) -> Tensor:
@@ -74,8 +84,7 @@ def ask(
     """Batch -> for each level of `asked` (ascending): logits (m, n), tokens (m,) that they should predict.
 
     Args:
-        all_groups: every group of a level; otherwise one at random for each crop, or as many as make the
-            finer groups of the first levels weigh like the others.
+        all_groups: every group of a level; otherwise, but for the first level, half of them at random for each crop.
     """
     with autocast:
         w = network.weights(asked, quantize)
@@ -90,7 +99,7 @@ def ask(
             if level in asked:
                 number = network.groups[level]
                 groups = phase_groups(rows, cols, number)
-                parts = number if all_groups or network.strides[level] > network.strides[-1] else number // 2
+                parts = number if all_groups or level == 0 else number // 2
                 for part in range(parts):
                     one = torch.randint(number, (len(tokens), 1, 1))
                     one = torch.full_like(one, part) if parts == number else one

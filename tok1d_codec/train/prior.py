@@ -20,7 +20,7 @@ from ..errors import TrainingFailed
 from ..prior.integer import PREFIX
 from ..prior.network import PriorNetwork, PriorShape
 from .loop import Hardware
-from .masks import Batch, ask, random_depth
+from .masks import Batch, ask, random_thresholds
 from .prior_figures import measure
 from .state import Ema, RunFolder
 from .tokens import TokenSet
@@ -33,18 +33,18 @@ class PriorConfig:
     """Settings of `t1d train prior`. The schedule follows the minutes trained."""
 
     shape: PriorShape = field(default_factory=PriorShape)
-    minutes: float = 12.0
+    minutes: float = 60.0
     batch: int = 48  # crops a step
     levels_a_step: int = 4
     level_slope: float = 8.0  # a level is drawn with odds 1 / (1 + level / slope)
-    even_depth: float = 0.5  # share of the crops where all patches keep all levels
-    rate: float = 2e-3  # peak learning rate
+    whole: float = 0.15  # share of the crops that keep all tokens
+    rate: float = 1.5e-3  # peak learning rate
     weight_decay: float = 0.02
     warmup_steps: int = 100
     ema: float = 0.998
     quantize: bool = True
     checkpoint_minutes: float = 2.0
-    validation_minutes: float = 4.0
+    validation_minutes: float = 10.0
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -125,7 +125,7 @@ class PriorTrainer:
             group["lr"] = self.config.rate * warm * 0.5 * (1 + math.cos(math.pi * progress))
         self.step += 1
         chosen = np.sort(self.rng.integers(len(self.tokens), size=self.config.batch))
-        batch = Batch.of(self.tokens, chosen, random_depth(self.tokens, chosen, self.config.even_depth))
+        batch = Batch.of(self.tokens, chosen, random_thresholds(self.tokens, chosen, self.config.whole))
         odds = 1 / (1 + np.arange(len(self.tokens.strides)) / self.config.level_slope)
         count = min(self.config.levels_a_step, len(odds))
         levels = sorted(int(i) for i in self.rng.choice(len(odds), count, replace=False, p=odds / odds.sum()))

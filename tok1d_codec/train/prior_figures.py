@@ -11,7 +11,7 @@ from bitstream.coder import CountsModel, Group
 from ..prior.integer import IntegerPrior
 from ..prior.network import PriorNetwork
 from ..prior.static import StaticTables, table_from_hits
-from .masks import Batch, ask
+from .masks import Batch, ask, spread_thresholds
 from .tokens import TokenSet
 
 CHUNK = 16  # crops at once
@@ -25,8 +25,8 @@ def measure(network: PriorNetwork, hits: list[np.ndarray], tokens: TokenSet) -> 
         list by level; "kept", the share of the float network's gain over none that the exact one keeps; and
         "saved", what static, float and exact save of all bits of the first 2, 4 and all levels, in percent.
     """
-    crops = [tokens.crop(i) for i in range(min(len(tokens), MAX_CROPS))]
-    number = np.array([sum(crop[level].size for crop in crops) for level in range(len(tokens.strides))])
+    crops = _crops(tokens, min(len(tokens), MAX_CROPS))
+    number = np.array([sum(int((crop[level] >= 0).sum()) for crop in crops) for level in range(len(tokens.strides))])
     bits = {
         "none": np.log2(tokens.codebook_sizes),
         "static": coded_bits(StaticTables([table_from_hits(h) for h in hits]), crops) / number,
@@ -48,12 +48,13 @@ def measure(network: PriorNetwork, hits: list[np.ndarray], tokens: TokenSet) -> 
 
 
 def coded_bits(model: CountsModel, crops: list[list[np.ndarray]]) -> np.ndarray:
-    """Tokens of pictures -> float64 (levels,), the information in them by the model's counts, in bits."""
+    """Tokens of pictures, -1 for absent -> float64 (levels,), the information in them by the model's counts, in bits."""
     bits = np.zeros(len(model.codebook_sizes))
     for levels in crops:
         known = [np.full_like(level, -1) for level in levels]
         for group in model.groups([level.shape for level in levels]):
             tokens = levels[group.level].ravel()[group.positions]
+            group, tokens = Group(group.level, group.positions[tokens >= 0]), tokens[tokens >= 0]
             bits[group.level] += group_bits(model, known, group, tokens)
             known[group.level].reshape(-1)[group.positions] = tokens
     return bits
@@ -66,12 +67,26 @@ def group_bits(model: CountsModel, known: list[np.ndarray], group: Group, tokens
     return float((24 - np.log2(own + 1)).sum())
 
 
+def _batch(tokens: TokenSet, first: int, last: int, count: int) -> Batch:
+    """Crops `first` to `last` of `count`, of rates that spread over all that there are, high to low."""
+    chosen = np.arange(first, min(last, count))
+    return Batch.of(tokens, chosen, spread_thresholds(torch.linspace(1, 0, count)[chosen]))
+
+
+def _crops(tokens: TokenSet, count: int) -> list[list[np.ndarray]]:
+    """-> int32 (rows, cols) a level of each of the first crops, -1 for absent, as the range coder takes them."""
+    levels = [level.numpy().astype(np.int32) for level in _batch(tokens, 0, count, count).levels]
+    return [
+        [level[i, :rows, :cols] for level, (rows, cols) in zip(levels, tokens.level_shapes(i))] for i in range(count)
+    ]
+
+
 @torch.no_grad()
 def _float_bits(network: PriorNetwork, tokens: TokenSet, count: int) -> np.ndarray:
     """-> float64 (levels,), bits that the network without any rounding would take for the first crops."""
     bits = np.zeros(len(tokens.strides))
     for start in range(0, count, CHUNK):
-        batch = Batch.of(tokens, np.arange(start, min(start + CHUNK, count)), None)
+        batch = _batch(tokens, start, start + CHUNK, count)
         for level in range(len(bits)):
             answers = ask(network, batch, [level], False, True, torch.autocast("cpu", enabled=False))
             bits[level] += F.cross_entropy(*answers[level], reduction="sum").item() / np.log(2)

@@ -44,14 +44,14 @@ def run_prior_training(
     config = PriorConfig.from_json(run.load()["config"]) if resume else config
     config = config if minutes is None else replace(config, minutes=minutes)
     torch.set_flush_denormal(True)
-    weights = _weights(model)
+    weights = model_weights(model)
     tokenizer = _load_tokenizer(weights)
     training, held_out = _tokens(tokens or out, tokenizer, sources, validation, rounds, seed)
     trainer = PriorTrainer(config, training, held_out, run, Hardware(bf16=bf16), seed)
     if resume:
         trainer.resume()
     else:
-        trainer.start([tokenizer.quantizer.codebook(level) for level in range(len(training.strides))])
+        trainer.start([tokenizer.codes(level) for level in range(len(training.strides))])
     path = with_prior(weights, trainer.train(), out / "model.safetensors")
     return path, run.records()[-1]["validation"]
 
@@ -70,7 +70,7 @@ def with_prior(weights: Path, prior: Path, out: Path) -> Path:
     return write_weights(tensors | load_file(prior), metadata, out)
 
 
-def _weights(model: str) -> Path:
+def model_weights(model: str) -> Path:
     """Name of a model, or its weight file -> the file. Raises: MissingData."""
     path = Path(model) if model.endswith(".safetensors") else weight_path(card_by_name(model))
     if not path.exists():
@@ -92,7 +92,7 @@ def _tokens(
             centred = name == "validation"
             tokenize(tokenizer, pictures, 1 if centred else rounds, seed, centred, name).save(path)
     sets = [TokenSet.load(path) for path in paths]
-    wanted = tuple(tokenizer.codebook_sizes), tuple(tokenizer.config.strides)
+    wanted = tokenizer.codebook_sizes, tokenizer.strides
     for path, found in zip(paths, sets):
         if (found.codebook_sizes, found.strides) != wanted:
             raise MissingData(f"{path} holds tokens of another model; name another folder")

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ..data.crops import to_signed
 from ..data.shards import Pictures
 from ..errors import MissingData
-from ..tokenizer.t1d import T1DTokenizer, pad_to_patches
+from ..tokenizer.t1d import T1DTokenizer
 
 BATCH = 16
 MAX_CELLS = 12  # a crop has at most this many patches a side
@@ -28,14 +28,15 @@ class TokenSet:
     """Tokens of N crops on common canvases; what lies outside a crop is arbitrary.
 
     Args:
-        levels: uint16 (N, rows, cols) a level, of 0..codebook_sizes[level]-1.
-        shapes: int64 (N, 2), the rows and columns of patches that a crop has.
-        errors: float16 (N, levels, H, W), squared error of the latent after each level.
+        levels: uint16, of 0..codebook_sizes[level]-1. (N, rows, cols); or (N, depths, rows, cols) where tokens
+            depend on how many levels a cell keeps: those of cells that keep level + 1, level + 2, ... levels.
+        shapes: int64 (N, 2), the rows and columns of cells of the last level that a crop has.
+        urgency: float32, of each level after the first (N, rows, cols); see `Tokenizer.rank`.
     """
 
     levels: list[np.ndarray]
     shapes: np.ndarray
-    errors: np.ndarray
+    urgency: list[np.ndarray]
     codebook_sizes: tuple[int, ...]
     strides: tuple[int, ...]
 
@@ -46,23 +47,20 @@ class TokenSet:
         """-> (rows, cols) of each level of crop i."""
         return [tuple(int(-(-side // s)) for side in self.shapes[i]) for s in self.strides]
 
-    def crop(self, i: int) -> list[np.ndarray]:
-        """-> int32 (rows, cols) a level of crop i, as the range coder takes them."""
-        shapes = self.level_shapes(i)
-        return [level[i, :rows, :cols].astype(np.int32) for level, (rows, cols) in zip(self.levels, shapes)]
-
     def hits(self, level: int) -> np.ndarray:
-        """-> int64 (n,), how often each code of a level occurs."""
-        counts = np.zeros(self.codebook_sizes[level], np.int64)
+        """-> int64 (n,), how often each code of a level occurs, where cells keep all levels."""
+        counts, canvas = np.zeros(self.codebook_sizes[level], np.int64), self.levels[level]
         for i in range(len(self)):
             rows, cols = self.level_shapes(i)[level]
-            counts += np.bincount(self.levels[level][i, :rows, :cols].ravel(), minlength=len(counts))
+            tokens = canvas[i] if canvas.ndim == 3 else canvas[i, -1]
+            counts += np.bincount(tokens[:rows, :cols].ravel(), minlength=len(counts))
         return counts
 
     def save(self, path: Path) -> None:
         """-> a safetensors file; a kill at any moment leaves none or a whole one."""
         arrays = {f"tokens.{i}": level for i, level in enumerate(self.levels)}
-        arrays |= {"shapes": self.shapes, "errors": self.errors, "strides": np.array(self.strides)}
+        arrays |= {f"urgency.{i}": level for i, level in enumerate(self.urgency)}
+        arrays |= {"shapes": self.shapes, "strides": np.array(self.strides)}
         arrays["codebook_sizes"] = np.array(self.codebook_sizes)
         partial = path.with_suffix(".partial")
         save_file(arrays, partial)
@@ -77,7 +75,8 @@ class TokenSet:
             sizes = tuple(int(n) for n in arrays["codebook_sizes"])
             levels = [arrays[f"tokens.{i}"] for i in range(len(sizes))]
             strides = tuple(int(s) for s in arrays["strides"])
-            return cls(levels, arrays["shapes"], arrays["errors"], sizes, strides)
+            urgency = [arrays[f"urgency.{i}"] for i in range(len(sizes) - 1)]
+            return cls(levels, arrays["shapes"], urgency, sizes, strides)
         except (OSError, SafetensorError, KeyError) as error:
             raise MissingData(f"no tokens in {path} ({str(error).splitlines()[0]})") from None
 
@@ -96,22 +95,31 @@ def tokenize(
     sides = np.array([pictures[i].shape[:2] for i in range(len(pictures))])
     order = np.lexsort((sides[:, 1], sides[:, 0]))  # pictures of like shape share a batch
     count = rounds * len(pictures)
-    strides, sizes = model.config.strides, model.codebook_sizes
-    canvases = [np.zeros((count, -(-MAX_CELLS // s), -(-MAX_CELLS // s)), np.uint16) for s in strides]
     shapes = np.zeros((count, 2), np.int64)
-    errors = np.zeros((count, len(sizes), MAX_CELLS, MAX_CELLS), np.float16)
+    canvases: list[np.ndarray] = []
     starts = [(r, s) for r in range(rounds) for s in range(0, len(order), BATCH)]
     for turn, start in tqdm(starts, desc=f"encode {name}", unit=" batches"):
         chosen = order[start : start + BATCH]
         side = _crop_side(sides[chosen].min(0), p, rng, centred)
         crops = np.stack([_cut(pictures[i], side, rng, centred) for i in chosen])
-        indices, left = _encode(model, to_signed(torch.from_numpy(crops)))
+        tokens, urgency = model.rank((to_signed(torch.from_numpy(crops)) + 1) / 2)
+        # of depths at which a level is not kept there is nothing to store
+        tokens = [t[:, level:] if t.dim() == 4 else t for level, t in enumerate(tokens)]
+        found = [*tokens, *urgency]
         at = slice(turn * len(order) + start, turn * len(order) + start + len(chosen))
-        for canvas, index in zip(canvases, indices):
-            canvas[at, : index.shape[1], : index.shape[2]] = index.numpy()
-        shapes[at] = left.shape[-2:]
-        errors[at, :, : left.shape[2], : left.shape[3]] = left.numpy()
-    return TokenSet(canvases, shapes, errors, tuple(sizes), tuple(strides))
+        if not canvases:
+            strides = [*model.strides, *model.strides[1:]]
+            canvases = [_canvas(count, part, MAX_CELLS * p // (model.cell * s)) for part, s in zip(found, strides)]
+        for canvas, part in zip(canvases, found):
+            canvas[at, ..., : part.shape[-2], : part.shape[-1]] = part.numpy()
+        shapes[at] = tokens[-1].shape[-2:]
+    return TokenSet(canvases[: len(tokens)], shapes, canvases[len(tokens) :], model.codebook_sizes, model.strides)
+
+
+def _canvas(count: int, like: Tensor, side: int) -> np.ndarray:
+    """Tokens or urgencies of a batch, cells a side that a crop may have -> zeros for those of `count` crops."""
+    dtype = np.float32 if like.is_floating_point() else np.uint16
+    return np.zeros((count, *like.shape[1:-2], side, side), dtype)
 
 
 def _crop_side(side: np.ndarray, patch: int, rng: np.random.Generator, centred: bool) -> np.ndarray:
@@ -128,11 +136,3 @@ def _cut(pixels: np.ndarray, side: np.ndarray, rng: np.random.Generator, centred
     top, left = room // 2 if centred else rng.integers(room + 1)
     crop = pixels[top : top + side[0], left : left + side[1]]
     return crop if centred or rng.random() < 0.5 else crop[:, ::-1]
-
-
-@torch.inference_mode()
-def _encode(model: T1DTokenizer, images: Tensor) -> tuple[list[Tensor], Tensor]:
-    """(B, 3, H, W) in [-1, 1] -> indices (B, rows, cols) a level, squared errors (B, levels, h, w)."""
-    z = model.encoder(model.encoder.coefficients(pad_to_patches(images, model.config.patch)))
-    indices, errors = model.quantizer.encode(z)
-    return indices, errors.clamp_max(6e4)  # the largest float16

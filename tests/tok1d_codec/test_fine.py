@@ -1,0 +1,208 @@
+"""Fine levels: blocks of what the decoder leaves over, through files, effort and training."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from bitstream.checks import ABSENT
+from bitstream.container import unpack
+from tok1d_codec import codec
+from tok1d_codec.cli import main
+from tok1d_codec.errors import WrongWeights
+from tok1d_codec.models.store import Model
+from tok1d_codec.prior.integer import PREFIX, IntegerPrior
+from tok1d_codec.prior.static import StaticTables, table_from_hits
+from tok1d_codec.rate import keep_most_urgent
+from tok1d_codec.tokenizer import refine
+from tok1d_codec.tokenizer.fine import blend
+from tok1d_codec.tokenizer.t1d import T1DTokenizer, pad_to_patches
+from tok1d_codec.train.fine import fit
+from tok1d_codec.train.tokens import tokenize
+
+BLOCK = 16
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    from skimage.data import astronaut
+
+    return np.ascontiguousarray(astronaut()[20:185, 150:363])  # 165 x 213: 6 x 7 patches, 11 x 14 blocks
+
+
+def as_image(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model, photo) -> Model:
+    """Three levels of random weights, then two fine ones that were fitted to what they leave over."""
+    config = replace(tiny_model.tokenizer.config, fine_levels=2, fine_components=24, fine_codes=32)
+    tokenizer = T1DTokenizer(config).eval().requires_grad_(False)
+    tokenizer.load_state_dict(tiny_model.tokenizer.state_dict(), strict=False)
+    image = pad_to_patches(as_image(photo), config.patch)
+    rest = image - tokenizer.decode(tiny_model.tokenizer.encode(image), *image.shape[-2:])
+    torch.manual_seed(0)
+    fit(tokenizer, torch.nn.functional.pixel_unshuffle(rest, BLOCK).flatten(2)[0].T)
+    sizes = tokenizer.codebook_sizes
+    card = replace(
+        tiny_model.card, id=201, patch=BLOCK, strides=(4, 2, 2, 1, 1), codebook_sizes=sizes,
+        sha256=hashlib.sha256(b"fine").hexdigest(),
+    )  # fmt: skip
+    assert (tokenizer.cell, tokenizer.strides, sizes) == (BLOCK, card.strides, (16, 32, 32, 32, 32))
+    tables = StaticTables([table_from_hits(np.ones(n, np.int64)) for n in sizes])
+    return Model(card, tokenizer, tables)
+
+
+def squared_error(model: Model, data: bytes, photo: np.ndarray) -> float:
+    return float(np.square(codec.decode(data, model).astype(float) - photo).mean())
+
+
+def test_tokens_take_away_what_they_say(model, photo, monkeypatch):
+    monkeypatch.setattr("tok1d_codec.tokenizer.fine.blend", lambda x, block: x)  # comes after
+    fine, image = model.tokenizer.fine, as_image(photo)[..., :160, :208]
+    rest = image - image.mean((2, 3), keepdim=True)
+    tokens, gains = fine.encode(rest)
+    assert [t.shape for t in tokens] == [(1, 10, 13)] * 2 and gains.shape == (1, 2, 10, 13)
+    before = rest.square().sum()
+    after = (rest - fine.pixels(tokens)).square().sum()
+    assert (before - after).item() == pytest.approx(gains.sum().item(), rel=1e-3) and after < before
+    only = [torch.where(torch.arange(13) < 5, t, -1) for t in tokens]
+    assert not fine.pixels(only)[..., 5 * BLOCK :].any() and fine.pixels(only)[..., : 5 * BLOCK].any()
+
+
+def test_pixels_are_added_strip_by_strip(model, monkeypatch):
+    fine = model.tokenizer.fine
+    tokens = [torch.randint(32, (1, 7, 4)) for _ in range(2)]
+    images = torch.rand(1, 3, 7 * BLOCK - 5, 4 * BLOCK - 9)
+    expected = (images + fine.pixels(tokens)[..., : images.shape[2], : images.shape[3]]).clamp(0, 1)
+    monkeypatch.setattr("tok1d_codec.tokenizer.fine.STRIP", 3)
+    assert torch.allclose(fine.add_(images.clone(), tokens), expected, atol=1e-6)
+
+
+def test_fine_tokens_stand_only_where_all_others_do(model, photo):
+    tokens, urgency = model.tokenizer.rank(as_image(photo))
+    assert [t.shape[-2:] for t in tokens] == [(3, 4), (6, 7), (6, 7), (11, 14), (11, 14)]
+    tokens, urgency = ([x[0].numpy() for x in part] for part in (tokens, urgency))
+    partly = 0
+    for kept in (0, 20, 42, 60, 84, 120, 200, sum(u.size for u in urgency)):
+        found = keep_most_urgent(tokens, urgency, kept)
+        assert sum(int((t != ABSENT).sum()) for t in found[1:]) == kept
+        for coarse, fine in zip(found[2:], found[3:]):
+            ratio = -(-fine.shape[0] // coarse.shape[0])
+            parents = coarse.repeat(ratio, 0).repeat(ratio, 1)[: fine.shape[0], : fine.shape[1]]
+            assert (parents[fine != ABSENT] != ABSENT).all()
+        partly += len(found) > 3 and (found[2] == ABSENT).any()
+    assert partly  # fine tokens come before all patches have all levels
+
+
+def test_files_of_any_rate_come_back(model, photo):
+    errors, sizes = [], []
+    for quality in (0, 30, 60, 80, 100):
+        data = codec.encode(photo, model, quality=quality)
+        levels = codec.read_tokens(unpack(data), model.card, model.prior).levels
+        expected = model.tokenizer.decode([torch.from_numpy(t.astype(np.int64))[None] for t in levels], 165, 213)
+        assert np.array_equal(codec.decode(data, model), (expected[0] * 255).round().byte().permute(1, 2, 0).numpy())
+        errors, sizes = [*errors, squared_error(model, data, photo)], [*sizes, len(data)]
+    assert sizes == sorted(sizes) and errors[-1] < 0.8 * errors[1]
+    for levels in (1, 3, 4, 5):
+        assert len(codec.read_tokens(unpack(codec.encode(photo, model, levels)), model.card, model.prior).levels) == levels
+    assert squared_error(model, codec.encode(photo, model, 5), photo) < 0.6 * squared_error(model, codec.encode(photo, model, 3), photo)
+    limit = 230
+    assert limit * 0.98 < len(codec.encode(photo, model, size=limit)) <= limit
+
+
+def test_the_prefixes_of_a_file_are_coarser_pictures(model, photo):
+    data = codec.encode(photo, model, 5)
+    errors = []
+    for share in (0.3, 0.8, 1.0):
+        pixels, held = codec.decode_partial(data[: int(share * len(data))], model)
+        errors.append((np.square(pixels.astype(float) - photo).mean(), held.complete))
+    assert errors[0][0] > errors[1][0] > errors[2][0] and [complete for _, complete in errors][-1] == 5
+
+
+def test_tokens_are_those_of_encode(model, photo):
+    tokens = codec.tokenize(photo, model)
+    assert [t.shape for t in tokens] == model.card.token_shapes(165, 213)
+    assert [t.shape for t in codec.tokenize(photo, model, 4)] == model.card.token_shapes(165, 213, 4)
+    plain = model.tokenizer.encode(as_image(photo))
+    assert [tuple(t.shape[1:]) for t in plain] == model.card.token_shapes(165, 213)
+    assert [len(model.tokenizer.encode(as_image(photo), levels)) for levels in (2, 4)] == [2, 4]
+
+
+def squared(original: torch.Tensor):
+    return lambda restored: (restored - original).square().mean((1, 2, 3))
+
+
+@pytest.mark.parametrize("region", [16, 2])
+def test_effort_finds_fine_tokens_anew(model, photo, monkeypatch, region):
+    monkeypatch.setattr(refine, "REGION", region)
+    monkeypatch.setattr(refine, "CONTEXT", min(region, 8))
+    image = as_image(photo)
+    tokens, urgency = model.tokenizer.rank(image)
+    first = keep_most_urgent([t[0].numpy() for t in tokens], [u[0].numpy() for u in urgency], 150)
+    first = [torch.from_numpy(t)[None] for t in first]
+    assert len(first) > 3
+    attempts = model.tokenizer.refine(image, first, squared, 6)
+    found = attempts[0].indices
+    assert all(torch.equal(a < 0, b < 0) for a, b in zip(first, found, strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(first[3:], found[3:]))
+    start, end = (squared(image)(model.tokenizer.decode(t, *image.shape[-2:])).item() for t in (first, found))
+    assert end < 0.99 * start
+    given = attempts[-1]
+    assert all(torch.equal(a, b) for a, b in zip(given.indices, first))
+    if region == 16:
+        assert [attempts[0].loss, given.loss] == pytest.approx([end, start], rel=1e-4)
+
+
+def test_effort_leaves_files_without_fine_levels_as_they_are_made(model, photo):
+    data = codec.encode(photo, model, 2, effort=1)
+    assert len(codec.read_tokens(unpack(data), model.card, model.prior).levels) == 2
+
+
+def test_training_tokens_have_blocks(model, photo):
+    found = tokenize(model.tokenizer, [photo, photo], 1, centred=True)
+    assert found.strides == (4, 2, 2, 1, 1) and found.shapes.tolist() == [[10, 12]] * 2  # whole patches
+    assert [level.shape[1:] for level in found.levels] == [(6, 6), (2, 12, 12), (1, 12, 12), (24, 24), (24, 24)]
+    assert [level.shape[1:] for level in found.urgency] == [(12, 12)] * 2 + [(24, 24)] * 2
+
+
+def test_the_commands_fit_fine_levels_and_their_prior(tmp_path, tiny_model):
+    from PIL import Image
+    from skimage.data import astronaut
+
+    for i in range(6):
+        folder = tmp_path / "photos" / ("val" if i > 3 else "train")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(astronaut()[30 * i : 30 * i + 256, 20 * i : 20 * i + 280]).save(folder / f"{i}.png")
+    weights = {k: v.contiguous() for k, v in tiny_model.tokenizer.state_dict().items()}
+    metadata = {"family": "t1d", "config": tiny_model.tokenizer.config.to_json()}
+    save_file(weights, tmp_path / "tiny.safetensors", metadata=metadata)
+    data = ["--data", str(tmp_path / "photos"), "--threads", "1"]
+    command = ["train", "fine", *data, "--model", str(tmp_path / "tiny.safetensors"), "--levels", "2", "--crops", "32"]
+    assert main([*command, "--out", str(tmp_path / "a"), "--coarse", "4"]) == WrongWeights.exit_code
+    assert main([*command, "--out", str(tmp_path / "fine"), "--coarse", "2"]) == 0
+    made = load_file(tmp_path / "fine" / "model.safetensors")
+    assert made["decoder.depth.weight"].shape[0] == 3 and "quantizer.codebook2" not in made
+    basis = made["fine.basis"].float()
+    assert torch.allclose(basis.T @ basis, torch.eye(basis.shape[1]), atol=0.02)
+    prior = ["train", "prior", *data, "--model", str(tmp_path / "fine" / "model.safetensors"), "--minutes", "0.01"]
+    assert main([*prior, "--out", str(tmp_path / "prior")]) == 0
+    whole = load_file(tmp_path / "prior" / "model.safetensors")
+    learned = {k.removeprefix(PREFIX): v.numpy() for k, v in whole.items() if k.startswith(PREFIX)}
+    assert IntegerPrior(learned, (4, 2, 1, 1)).codebook_sizes == (16, 32, 1024, 1024)
+    assert learned["groups"].tolist() == [4, 4, 4, 2]
+
+
+def test_blocks_meet_with_less_of_a_step():
+    x = torch.zeros(1, 1, 4, 3 * BLOCK)
+    x[..., BLOCK : 2 * BLOCK] = 1.0
+    y = blend(x, BLOCK)
+    assert y.diff(dim=3).abs().max() < 0.3 < x.diff(dim=3).abs().max()
+    assert y.sum().item() == pytest.approx(x.sum().item()) and torch.equal(y[..., :8], x[..., :8])
+    assert torch.equal(blend(x[..., :BLOCK], BLOCK), x[..., :BLOCK])

@@ -1,0 +1,85 @@
+"""Fine levels of the `t1d` family: what decoding leaves over, coded in blocks of a quarter of a patch."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..config import TokenizerConfig
+from .quantizer import ResidualVQ
+
+SIDE = 2  # blocks along a side of a patch
+PRIORITY = 0.01  # of the squared error, in [0, 1], that a token takes away, beside the urgency of coarse ones
+REACH = 2  # pixels on either side of a border between blocks that are blended
+STRIP = 64  # rows of blocks at once: bounds the memory
+
+
+class FineLevels(nn.Module):
+    """Blocks of pixels <-> tokens: their principal components, coded by a residual VQ.
+
+    The other levels say what a patch looks like, and the decoder makes up the rest. Where that is not good
+    enough, as with eyes and letters, a few blocks of the difference mend it: closed loop, so that what they
+    hold is needed.
+    """
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.block, self.levels = config.patch // SIDE, config.fine_levels
+        self.register_buffer("basis", torch.zeros(3 * self.block**2, config.fine_components))  # orthonormal columns
+        self.quantizer = ResidualVQ(config.fine_components, (config.fine_codes,) * self.levels, (1,) * self.levels)
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Size of a picture in pixels -> rows and columns of its blocks."""
+        return -(-height // self.block), -(-width // self.block)
+
+    def components(self, rest: Tensor) -> Tensor:
+        """Differences (B, 3, H, W), sides multiples of a block -> (B, components, rows, cols)."""
+        strips = (F.pixel_unshuffle(strip, self.block) for strip in rest.split(STRIP * self.block, dim=2))
+        return torch.cat([(strip.permute(0, 2, 3, 1) @ self.basis).permute(0, 3, 1, 2) for strip in strips], dim=2)
+
+    def encode(self, rest: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Originals less what is decoded (B, 3, H, W) in [-1, 1], sides multiples of a block -> tokens and gains.
+
+        Returns: (B, rows, cols) int64 a level; how much squared error each token takes away (B, levels, rows, cols).
+        """
+        z = self.components(rest)
+        tokens, errors = self.quantizer.encode(z)
+        before = torch.cat([z.square().mean(1, keepdim=True), errors[:, :-1]], dim=1)
+        return tokens, (before - errors) * z.shape[1]
+
+    def add_(self, images: Tensor, tokens: list[Tensor]) -> Tensor:
+        """Decoded (B, 3, H, W) in [0, 1], tokens (B, rows, cols) a level, -1 for absent -> better ones, in place."""
+        for top in range(0, tokens[0].shape[1], STRIP):
+            first = max(top - 1, 0)  # blocks are blended with their neighbours
+            pixels = self.pixels([level[:, first : top + STRIP + 1] for level in tokens])
+            strip = images[:, :, top * self.block : (top + STRIP) * self.block]
+            strip += pixels[:, :, (top - first) * self.block :][:, :, : strip.shape[2], : strip.shape[3]]
+        return images.clamp_(0, 1)
+
+    def pixels(self, tokens: list[Tensor]) -> Tensor:
+        """(B, rows, cols) a level, -1 for absent -> the difference they stand for (B, 3, block * rows, block * cols)."""
+        z = self.quantizer.decode(tokens, tokens[0].shape[1:])
+        pixels = F.pixel_shuffle((z.permute(0, 2, 3, 1) @ self.basis.t()).permute(0, 3, 1, 2), self.block)
+        return blend(blend(pixels, self.block).mT, self.block).mT
+
+
+def blend(x: Tensor, block: int) -> Tensor:
+    """(B, C, H, W), W a multiple of `block` -> the same shape, with less of a step from column to column where blocks meet.
+
+    A pixel near a border is mixed with its mirror image behind it, the nearer the more.
+    """
+    blocks = x.unflatten(3, (-1, block))
+    share = 0.5 - (torch.arange(REACH, device=x.device) + 0.5) / (2 * REACH)
+    right = blocks[..., 1:, :REACH]
+    left = blocks[..., :-1, -REACH:].flip(-1)  # from the border on, as `right`
+    step = (right - left) * share
+    blocks = blocks.clone()
+    blocks[..., 1:, :REACH] -= step
+    blocks[..., :-1, -REACH:] += step.flip(-1)
+    return blocks.flatten(3)
+
+
+def repeat(x: Tensor) -> Tensor:
+    """Of patches (..., h, w) -> of blocks (..., SIDE * h, SIDE * w)."""
+    return x.repeat_interleave(SIDE, -2).repeat_interleave(SIDE, -1)
