@@ -105,12 +105,28 @@ CARDS: tuple[ModelCard, ...] = (
         "2026-11, 7,073 photographs, two CPU cores, "
         "the decoder of t1d-6 with a filter of repeating detail, trained further",
     ),
+    ModelCard(
+        id=8,
+        name="t1d-8",
+        family="t1d",
+        file="t1d-8.safetensors",
+        sha256="f2c94f0f7c30a4a9e9b1630515d0e8c5e1c6f9ede46ecc23674a2e95d6d5674f",
+        patch=16,
+        strides=(4, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1),
+        codebook_sizes=(1024, 512, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024, 1024),
+        licence="Apache-2.0",
+        trained="2026-11, 7,073 photographs, two CPU cores, fine levels after six of t1d-7, and a new prior",
+        urgency_range=(0.35, 0.004),
+    ),
 )
 
 
+ON_TRIAL = {"t1d-8"}  # no family's newest before all that README shows has been measured with it
+
+
 def card_by_name(name: str) -> ModelCard:
-    """Name of a model, or of a family for its newest model -> card. Raises: UnknownModel."""
-    newest = {card.family: card for card in CARDS}
+    """Name of a model, or of a family for its newest model that is not on trial -> card. Raises: UnknownModel."""
+    newest = {card.family: card for card in CARDS if card.name not in ON_TRIAL}
     return _find(name, newest | {card.name: card for card in CARDS}, "name", "model")
 
 

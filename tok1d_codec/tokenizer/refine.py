@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .t1d import T1DTokenizer
 
 RATE = 0.08  # root mean square of the first step, falling to 0; latents are of the order of 1
+FINE_RATE = 0.3  # the same for fine levels, in shares of what is left over
 MANY = 10  # steps; where n are more, each is shorter by the root of n / MANY
 FLOOR = 0.01  # of the curvature along a direction, as a share of the largest one
 REGION = 16  # patches; larger pictures are refined square by square
@@ -74,6 +75,7 @@ class _Region:
         strides, fine_strides = self.quantizer.strides, [1 / SIDE] * len(fine)
         self.tokens, around = (self._cut(coarse, square, strides) for square in (inner, outer))
         self.fine_tokens, self.fine_around = (self._cut(fine, square, fine_strides) for square in (inner, outer))
+        self.nudge: Tensor | float = 0.0  # of the components that fine tokens stand for
         grid = bottom - top, right - left
         self.codes = self.quantizer.decode(around, grid)
         there = (self.quantizer.spread(i, (t >= 0).float()[:, None], grid) for i, t in enumerate(around))
@@ -113,15 +115,25 @@ class _Region:
         with torch.no_grad():
             found = self._fine(self.original - restored) if anew else self.fine_around
             better = self.fine.add_(restored.detach().clone(), found)
+        self.pixels = restored + (better - restored).detach()
         rows, cols = (slice(side.start * SIDE, side.stop * SIDE) for side in self.inside)
-        return self.distance(restored + (better - restored).detach()).sum(), [level[:, rows, cols] for level in found]
+        return self.distance(self.pixels).sum(), [level[:, rows, cols] for level in found]
 
     def _fine(self, rest: Tensor) -> list[Tensor]:
         """What is left over of the square and its surroundings -> fine tokens, where there are some."""
-        block = self.fine.block
-        padded = F.pad(rest, (0, -rest.shape[-1] % block, 0, -rest.shape[-2] % block), mode="replicate")
-        tokens, _ = self.fine.encode(padded)
+        tokens, _ = self.fine.quantizer.encode(self._components(rest) + self.nudge)
         return [torch.where(given >= 0, new, given) for given, new in zip(self.fine_around, tokens)]
+
+    def _components(self, pixels: Tensor) -> Tensor:
+        block = self.fine.block
+        return self.fine.components(F.pad(pixels, (0, -pixels.shape[-1] % block, 0, -pixels.shape[-2] % block)))
+
+    def move_fine(self, gradient: Tensor, descent: _Steps, rate: float) -> None:
+        """Gradient at the pixels -> what fine tokens stand for from now on is shifted a step along it."""
+        there = (self.fine_around[0] >= 0)[:, None]
+        step = descent.direction(self._components(gradient) * there)
+        size = self._components(self.original - self.pixels.detach()).square().mul(there).mean().sqrt()
+        self.nudge = self.nudge - rate * size * step
 
     def keep(self, tokens: list[Tensor]) -> None:
         for old, new in zip(self.tokens + self.fine_tokens, tokens, strict=True):
@@ -130,16 +142,18 @@ class _Region:
 
 def _descend(region: _Region, steps: int, bar: tqdm) -> list[Attempt]:
     """Move the latents of a region for `steps` steps -> its tokens as given, and after each step."""
-    descent, judged, tokens = _Steps(), [], region.tokens
+    descent, fine_descent, judged, tokens = _Steps(), _Steps(), [], region.tokens
     rate = RATE / max(1, steps / MANY) ** 0.5
     for step in range(steps):
         codes = region.embed(tokens).requires_grad_()
         value, fine = region.judge(codes, anew=step > 0)
         judged.append(Attempt([*tokens, *fine], value.item()))
-        (gradient,) = torch.autograd.grad(value, codes)
+        gradient, *at_pixels = torch.autograd.grad(value, [codes, region.pixels] if fine else [codes])
         with torch.no_grad():
             region.z -= rate * (1 - step / steps) * descent.direction(gradient)
             tokens = region.quantize()
+            if fine:
+                region.move_fine(at_pixels[0], fine_descent, FINE_RATE * (1 - step / steps) * rate / RATE)
         bar.update()
     with torch.no_grad():
         value, fine = region.judge(region.embed(tokens))
