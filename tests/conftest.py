@@ -48,6 +48,24 @@ def photo() -> np.ndarray:
 
 
 @pytest.fixture
+def to_train_from(tmp_path, tiny_model):
+    """A folder of six photographs, two of them named to be held out; the weight file of `tiny_model`, with a static table."""
+    import torch
+    from PIL import Image
+    from safetensors.torch import save_file
+    from skimage.data import astronaut
+
+    for i in range(6):
+        folder = tmp_path / "photos" / ("val" if i > 3 else "train")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(astronaut()[30 * i : 30 * i + 256, 20 * i : 20 * i + 280]).save(folder / f"{i}.png")
+    weights = {k: v.contiguous() for k, v in tiny_model.tokenizer.state_dict().items()}
+    metadata = {"family": "t1d", "config": tiny_model.tokenizer.config.to_json()}
+    save_file(weights | {"tables.0": torch.zeros(16)}, tmp_path / "tiny.safetensors", metadata=metadata)
+    return tmp_path / "photos", tmp_path / "tiny.safetensors"
+
+
+@pytest.fixture
 def tiny_release(tmp_path, monkeypatch):
     """A checkpoint of titok-l32, as if that had been released with tiny networks. No model is imported."""
     from dataclasses import replace

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from bitstream.checks import ABSENT
 from bitstream.container import unpack
@@ -172,19 +172,10 @@ def test_training_tokens_have_blocks(model, photo):
     assert [level.shape[1:] for level in found.urgency] == [(12, 12)] * 2 + [(24, 24)] * 2
 
 
-def test_the_commands_fit_fine_levels_and_their_prior(tmp_path, tiny_model):
-    from PIL import Image
-    from skimage.data import astronaut
-
-    for i in range(6):
-        folder = tmp_path / "photos" / ("val" if i > 3 else "train")
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(astronaut()[30 * i : 30 * i + 256, 20 * i : 20 * i + 280]).save(folder / f"{i}.png")
-    weights = {k: v.contiguous() for k, v in tiny_model.tokenizer.state_dict().items()}
-    metadata = {"family": "t1d", "config": tiny_model.tokenizer.config.to_json()}
-    save_file(weights, tmp_path / "tiny.safetensors", metadata=metadata)
-    data = ["--data", str(tmp_path / "photos"), "--threads", "1"]
-    command = ["train", "fine", *data, "--model", str(tmp_path / "tiny.safetensors"), "--levels", "2", "--crops", "32"]
+def test_the_commands_fit_fine_levels_and_their_prior(tmp_path, to_train_from):
+    photos, weights = to_train_from
+    data = ["--data", str(photos), "--threads", "1"]
+    command = ["train", "fine", *data, "--model", str(weights), "--levels", "2", "--crops", "32"]
     assert main([*command, "--out", str(tmp_path / "a"), "--coarse", "4"]) == WrongWeights.exit_code
     assert main([*command, "--out", str(tmp_path / "fine"), "--coarse", "2"]) == 0
     made = load_file(tmp_path / "fine" / "model.safetensors")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from bitstream.coder import Group
 from tok1d_codec.cli import main
@@ -184,21 +184,14 @@ def test_tokens_are_those_of_the_encoder(tiny_model, tmp_path):
         TokenSet.load(tmp_path / "b.tokens")
 
 
-def test_the_command_trains_exports_and_resumes(tmp_path, tiny_model, capsys):
-    from PIL import Image
-    from skimage.data import astronaut
-
-    for i in range(6):
-        folder = tmp_path / "photos" / ("val" if i > 3 else "train")
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(astronaut()[30 * i : 30 * i + 256, 20 * i : 20 * i + 280]).save(folder / f"{i}.png")
-    weights = {k: v.contiguous() for k, v in tiny_model.tokenizer.state_dict().items()}
-    metadata = {"family": "t1d", "config": tiny_model.tokenizer.config.to_json()}
-    save_file(weights | {"tables.0": torch.zeros(16)}, tmp_path / "tiny.safetensors", metadata=metadata)
+def test_the_command_trains_exports_and_resumes(tmp_path, to_train_from, capsys):
+    photos, weight_file = to_train_from
+    weights = load_file(weight_file)
+    weights.pop("tables.0")
     out = tmp_path / "run"
-    command = ["train", "prior", "--out", str(out), "--threads", "1", "--model", str(tmp_path / "tiny.safetensors")]
+    command = ["train", "prior", "--out", str(out), "--threads", "1", "--model", str(weight_file)]
     assert main(command) == MissingData.exit_code
-    assert main([*command, "--data", str(tmp_path / "photos"), "--minutes", "0.01"]) == 0
+    assert main([*command, "--data", str(photos), "--minutes", "0.01"]) == 0
     said = capsys.readouterr().out
     assert "exact" in said and "model.safetensors" in said
     whole = load_file(out / "model.safetensors")

@@ -33,10 +33,14 @@ class FineLevels(nn.Module):
         """Size of a picture in pixels -> rows and columns of its blocks."""
         return -(-height // self.block), -(-width // self.block)
 
+    def blocks(self, rest: Tensor) -> Tensor:
+        """Differences (B, 3, H, W), sides multiples of a block -> their blocks (B, rows, cols, 3 * block^2)."""
+        return F.pixel_unshuffle(rest, self.block).permute(0, 2, 3, 1)
+
     def components(self, rest: Tensor) -> Tensor:
         """Differences (B, 3, H, W), sides multiples of a block -> (B, components, rows, cols)."""
-        strips = (F.pixel_unshuffle(strip, self.block) for strip in rest.split(STRIP * self.block, dim=2))
-        return torch.cat([(strip.permute(0, 2, 3, 1) @ self.basis).permute(0, 3, 1, 2) for strip in strips], dim=2)
+        strips = rest.split(STRIP * self.block, dim=2)
+        return torch.cat([self.blocks(strip) @ self.basis for strip in strips], dim=1).permute(0, 3, 1, 2)
 
     def encode(self, rest: Tensor) -> tuple[list[Tensor], Tensor]:
         """Originals less what is decoded (B, 3, H, W) in [-1, 1], sides multiples of a block -> tokens and gains.

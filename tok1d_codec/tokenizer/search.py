@@ -64,6 +64,11 @@ def choose(tokens: list[Tensor], depth: Tensor) -> list[Tensor]:
     return [t if t.dim() == 3 else t.gather(1, depth - 1)[:, 0] for t in tokens]
 
 
+def deepest(tokens: list[Tensor]) -> list[Tensor]:
+    """What `search` found -> the tokens of cells that keep all its levels, (B, h', w') a level."""
+    return [t if t.dim() == 3 else t[:, -1] for t in tokens]
+
+
 def _shared(quantizer: ResidualVQ, level: int, z: Tensor) -> Tensor:
     """Latents -> tokens (B, h', w') of a level that cells share, chosen together with the next level's."""
     s, (b, dim, h, w) = quantizer.strides[level], z.shape

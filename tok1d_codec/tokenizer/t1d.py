@@ -15,7 +15,7 @@ from .fine import PRIORITY, SIDE, FineLevels, repeat
 from .quantizer import ResidualVQ
 from .refine import refine
 from .repeats import remove_repeats
-from .search import choose, search
+from .search import deepest, search
 from .start import LATENT_SCALE, THUMB, start
 
 TILE, GPU_TILE = 32, 64  # patches; the pixel head runs over squares of this side on large pictures
@@ -196,16 +196,20 @@ class T1DTokenizer(Tokenizer):
         ranks = urgency(errors[:, :-1], power, torch.ones_like(power))
         if self.fine is None:
             return indices, list(ranks.unbind(1))
-        whole = torch.full((len(images), 1, *errors.shape[-2:]), self.coarse, device=images.device)
-        fine, gains = self._fine(images, choose(indices, whole))
+        fine, gains = self._fine(images, deepest(indices))
         return indices + fine, [*ranks.unbind(1), *fine_urgency(gains, ranks[:, -1]).unbind(1)]
 
     def _fine(self, images: Tensor, indices: list[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Images, all coarse tokens -> fine tokens for what these leave over, and their gains, as `FineLevels.encode`."""
         rows, cols = self.fine.grid(*images.shape[-2:])
-        padded = pad_to_patches(images, self.config.patch)
-        tokens, gains = self.fine.encode(self.decode(indices, *padded.shape[-2:]).neg_().add_(padded))
+        tokens, gains = self.fine.encode(self.left_over(images, indices))
         return [level[:, :rows, :cols] for level in tokens], gains[..., :rows, :cols]
+
+    @torch.inference_mode()
+    def left_over(self, images: Tensor, indices: list[Tensor]) -> Tensor:
+        """(B, 3, H, W) in [0, 1], coarse tokens -> the images, padded to whole patches, less what the tokens decode to."""
+        padded = pad_to_patches(images, self.config.patch)
+        return self.decode(indices, *padded.shape[-2:]).neg_().add_(padded)
 
     def latents(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, code_dim, h, w), before they are quantized."""

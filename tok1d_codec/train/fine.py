@@ -15,7 +15,7 @@ from ..data.shards import Pictures, load_pictures, split_sources
 from ..errors import WrongWeights
 from ..models.store import read_config, read_weights
 from ..prior.integer import PREFIX
-from ..tokenizer.search import choose, search
+from ..tokenizer.search import deepest, search
 from ..tokenizer.t1d import T1DTokenizer
 from .export import write_weights
 from .prior_run import model_weights
@@ -71,11 +71,8 @@ def _left_over(tokenizer: T1DTokenizer, pictures: Pictures, crops: int, rng: np.
     found = []
     for _ in tqdm(range(-(-crops // BATCH)), desc="decode", unit=" batches"):
         images = (random_crops(pictures, BATCH, CROP, rng) + 1) / 2
-        tokens, errors = search(tokenizer.quantizer, tokenizer.latents(images))
-        whole = torch.full((BATCH, 1, *errors.shape[-2:]), tokenizer.coarse)
-        rest = images - tokenizer.decode(choose(tokens, whole), CROP, CROP)
-        blocks = torch.nn.functional.pixel_unshuffle(rest, tokenizer.fine.block).flatten(2).transpose(1, 2)
-        for picture in blocks:
+        tokens, _ = search(tokenizer.quantizer, tokenizer.latents(images))
+        for picture in tokenizer.fine.blocks(tokenizer.left_over(images, deepest(tokens))).flatten(1, 2):
             found.append(picture[torch.multinomial(picture.square().mean(1) + 1e-9, min(BLOCKS, len(picture)))])
     return torch.cat(found)
 
