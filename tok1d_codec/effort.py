@@ -20,6 +20,7 @@ STEPS = (0, 2, 3, 4, 5, 7, 10, 14, 21, 32)  # effort 0 to 9 -> passes through th
 SQUARE = 1024  # pixels
 LEAST_SIDE = 32  # pixels; AlexNet sees nothing in less
 SQUARED_WEIGHT = 12.0  # of squared error beside LPIPS, in [-1, 1]
+PLAIN_WEIGHT = 40.0  # more of it where the original is plain: LPIPS hardly feels a streak on a cheek
 
 
 def check_effort(effort: int) -> None:
@@ -35,6 +36,7 @@ def perceptual_loss(device: torch.device) -> Loss:
     from torch.nn.functional import pad
 
     from .nn.lpips import LPIPS
+    from .nn.plainness import plainness
 
     with torch.inference_mode(False):
         net = LPIPS("alex", weights=ALEX_WEIGHTS).to(device)
@@ -47,11 +49,12 @@ def perceptual_loss(device: torch.device) -> Loss:
         originals = signed(originals)
         with torch.no_grad():
             features = net.features(originals)
+        weight = SQUARED_WEIGHT + PLAIN_WEIGHT * plainness(originals)
 
         def loss(restored: Tensor) -> Tensor:
             restored = signed(restored)
-            squared = (restored - originals).square().mean((1, 2, 3))
-            return SQUARED_WEIGHT * squared + net.distance(net.features(restored), features)
+            squared = ((restored - originals).square() * weight).mean((1, 2, 3))
+            return squared + net.distance(net.features(restored), features)
 
         return loss
 

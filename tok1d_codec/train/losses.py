@@ -13,9 +13,9 @@ from ..errors import MissingData, WrongWeights
 from ..nn.blocks import box_mean
 from ..nn.discriminator import PatchDiscriminator, hinge_loss
 from ..nn.lpips import LPIPS
+from ..nn.plainness import plainness, steps
 from .presets import TrainConfig
 
-PLAIN = 1e-3  # squared difference of neighbouring pixels in [-1, 1] at which an area counts as half plain
 FINE = 1e-3  # amplitude in [-1, 1] below which fine detail counts as none
 DETAIL = 0.02  # amplitude in [-1, 1] below which texture counts as none
 SHIFTS = tuple((y * n, x * n) for n in (2, 3, 4, 6) for y, x in ((0, 1), (1, 0), (1, 1), (1, -1)))  # pixels
@@ -56,7 +56,8 @@ class PixelLosses(nn.Module):
         both gradients end at the pixels, this costs no second pass through the decoder.
         """
         restored = restored.detach().requires_grad_()
-        config, patch = self.config, self.config.model.patch
+        config = self.config
+        patch = getattr(config.model, "cell", config.model.patch)
         terms = {
             "mse": (config.squared_weight, F.mse_loss(restored, images)),
             "plain": (config.plain_weight, plain_error(restored, images)),
@@ -125,16 +126,8 @@ def _distance(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
 
 
 def plain_error(restored: Tensor, images: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) -> mean squared error, each place weighted by how plain the original is around it.
-
-    Busy surroundings mask an error, a sky or a wall shows it. The weight is PLAIN / (PLAIN + g) with g the
-    mean squared difference of neighbouring pixels within 16 x 16 of them.
-    """
-    with torch.no_grad():
-        energy = sum(F.avg_pool2d(_steps(images, dim).square().mean(1, keepdim=True), 8) for dim in (2, 3))
-        weight = PLAIN / (PLAIN + box_mean(energy, 1))
-        weight = F.interpolate(weight, images.shape[-2:], mode="bilinear", align_corners=False)
-    return ((restored - images).square().mean(1, keepdim=True) * weight).mean()
+    """Pictures (B, 3, H, W) -> mean squared error, each place weighted by how plain the original is around it."""
+    return ((restored - images).square().mean(1, keepdim=True) * plainness(images)).mean()
 
 
 def lattice_error(restored: Tensor, images: Tensor, patch: int) -> Tensor:
@@ -146,7 +139,7 @@ def lattice_error(restored: Tensor, images: Tensor, patch: int) -> Tensor:
     """
     value = images.new_zeros(())
     for dim in (2, 3):
-        mine, theirs = (_steps(x.mean(1, keepdim=True), dim) for x in (restored, images))
+        mine, theirs = (steps(x.mean(1, keepdim=True), dim) for x in (restored, images))
         level = theirs.square().mean() + 1e-4
         value = value + _by_place(mine - theirs, patch).square().mean() / level
         for period in (8, patch):
@@ -210,11 +203,6 @@ def _haar(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(B, C, H, W) -> the finest details, not subsampled: along rows, along columns, and of both (checkerboard)."""
     along, down = x.diff(dim=3) / 2, x.diff(dim=2) / 2
     return along, down, along.diff(dim=2) / 2
-
-
-def _steps(x: Tensor, dim: int) -> Tensor:
-    """(B, C, H, W) -> differences to the next pixel along `dim`, same shape, 0 at the end."""
-    return x.diff(dim=dim, append=x.narrow(dim, -1, 1))
 
 
 def _by_place(x: Tensor, period: int) -> Tensor:

@@ -1,0 +1,28 @@
+"""Where a picture shows an error: its plain parts. Busy surroundings mask one."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .blocks import box_mean
+
+HALF = 1e-3  # squared difference of neighbouring pixels in [-1, 1] at which a place counts as half plain
+CELL = 8  # pixels
+
+
+@torch.no_grad()
+def plainness(images: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) in [-1, 1], sides of a CELL at least -> (B, 1, H, W), 1 on a wall, near 0 in a bush.
+
+    HALF / (HALF + g), with g the mean squared difference of neighbouring pixels within 3 x 3 cells.
+    """
+    energy = sum(F.avg_pool2d(steps(images, dim).square().mean(1, keepdim=True), CELL) for dim in (2, 3))
+    share = HALF / (HALF + box_mean(energy, 1))
+    return F.interpolate(share, images.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def steps(x: Tensor, dim: int) -> Tensor:
+    """(B, C, H, W) -> differences to the next pixel along `dim`, same shape, 0 at the end."""
+    return x.diff(dim=dim, append=x.narrow(dim, -1, 1))
