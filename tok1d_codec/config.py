@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 
+SIDE = 2  # blocks of fine levels along a side of a patch
 RETIRED = {"detail_dims", "detail_level"}  # weight files of t1d-3 to t1d-5 name them; no network has them any more
 
 
@@ -33,6 +34,7 @@ class TokenizerConfig:
     fine_levels: int = 0  # after those of `codebook_sizes`; see `tokenizer.fine`
     fine_components: int = 64
     fine_codes: int = 1024
+    fine_channels: int = 0  # of the convolutions that fit the picture to fine levels; 0 is none
 
     def __post_init__(self) -> None:
         if len(self.codebook_sizes) != len(self.strides):
@@ -43,6 +45,11 @@ class TokenizerConfig:
             raise ValueError(f"codes of {self.code_dim} dimensions, but only {self.components} components")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
+
+    @property
+    def cell(self) -> int:
+        """Pixels along a side of what a token of the last level stands for."""
+        return self.patch // SIDE if self.fine_levels else self.patch
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -85,7 +85,7 @@ def test_a_file_may_leave_to_another_model_what_they_have_alike(tmp_path):
 
 def test_the_model_fits_its_card():
     model = load_model("t1d", "cpu")
-    assert (model.tokenizer.cell, model.tokenizer.strides) == (model.card.patch, model.card.strides)
+    assert (model.tokenizer.config.cell, model.tokenizer.strides) == (model.card.patch, model.card.strides)
     assert model.tokenizer.codebook_sizes == model.prior.codebook_sizes == model.card.codebook_sizes
 
 

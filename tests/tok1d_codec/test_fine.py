@@ -39,11 +39,16 @@ def as_image(pixels: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
 
 
-@pytest.fixture(scope="module")
-def model(tiny_model, photo) -> Model:
-    """Three levels of random weights, then two fine ones that were fitted to what they leave over."""
-    config = replace(tiny_model.tokenizer.config, fine_levels=2, fine_components=24, fine_codes=32)
+@pytest.fixture(scope="module", params=[0, 8], ids=["plain", "branch"])
+def model(request, tiny_model, photo) -> Model:
+    """Three levels of random weights, then two fine ones that were fitted to what they leave over; with a branch or not."""
+    config = replace(
+        tiny_model.tokenizer.config, fine_levels=2, fine_components=24, fine_codes=32, fine_channels=request.param
+    )  # fmt: skip
+    torch.manual_seed(1)
     tokenizer = T1DTokenizer(config).eval().requires_grad_(False)
+    if branch := tokenizer.decoder.head.fine:
+        branch.out.weight.normal_(std=0.02)
     tokenizer.load_state_dict(tiny_model.tokenizer.state_dict(), strict=False)
     image = pad_to_patches(as_image(photo), config.patch)
     rest = image - tokenizer.decode(tiny_model.tokenizer.encode(image), *image.shape[-2:])
@@ -54,7 +59,7 @@ def model(tiny_model, photo) -> Model:
         tiny_model.card, id=201, patch=BLOCK, strides=(4, 2, 2, 1, 1), codebook_sizes=sizes,
         sha256=hashlib.sha256(b"fine").hexdigest(),
     )  # fmt: skip
-    assert (tokenizer.cell, tokenizer.strides, sizes) == (BLOCK, card.strides, (16, 32, 32, 32, 32))
+    assert (tokenizer.config.cell, tokenizer.strides, sizes) == (BLOCK, card.strides, (16, 32, 32, 32, 32))
     tables = StaticTables([table_from_hits(np.ones(n, np.int64)) for n in sizes])
     return Model(card, tokenizer, tables)
 
@@ -165,6 +170,27 @@ def test_effort_leaves_files_without_fine_levels_as_they_are_made(model, photo):
     assert len(codec.read_tokens(unpack(data), model.card, model.prior).levels) == 2
 
 
+def test_what_is_drawn_changes_with_fine_tokens_and_only_around_them(model, photo):
+    tokenizer, image = model.tokenizer, as_image(photo)
+    tokens = tokenizer.encode(image)
+    left = [torch.where(torch.arange(t.shape[2]) < 4, t, -1) for t in tokens[3:]]
+    coarse, whole = tokenizer.decode(tokens[:3], 165, 213), tokenizer.decode([*tokens[:3], *left], 165, 213)
+    absent = [torch.full_like(t, -1) for t in left]
+    assert torch.equal(tokenizer.decode([*tokens[:3], *absent], 165, 213), coarse)
+    added = tokenizer.fine.add_(coarse.clone(), left)
+    assert torch.equal(whole, added) == (tokenizer.decoder.head.fine is None)
+    assert torch.equal(whole[..., 4 * BLOCK + 64 :], coarse[..., 4 * BLOCK + 64 :])
+
+
+def test_tiles_give_what_one_pass_gives(model, photo, monkeypatch):
+    image = as_image(photo)
+    tokens = model.tokenizer.encode(image)
+    whole = model.tokenizer.decode(tokens, 165, 213)
+    monkeypatch.setattr("tok1d_codec.tokenizer.t1d.TILE", 1)
+    monkeypatch.setattr("tok1d_codec.tokenizer.t1d.HALO", 3)
+    assert torch.allclose(model.tokenizer.decode(tokens, 165, 213), whole, atol=1e-5)
+
+
 def test_training_tokens_have_blocks(model, photo):
     found = tokenize(model.tokenizer, [photo, photo], 1, centred=True)
     assert found.strides == (4, 2, 2, 1, 1) and found.shapes.tolist() == [[10, 12]] * 2  # whole patches
@@ -188,6 +214,11 @@ def test_the_commands_fit_fine_levels_and_their_prior(tmp_path, to_train_from):
     learned = {k.removeprefix(PREFIX): v.numpy() for k, v in whole.items() if k.startswith(PREFIX)}
     assert IntegerPrior(learned, (4, 2, 1, 1)).codebook_sizes == (16, 32, 1024, 1024)
     assert learned["groups"].tolist() == [4, 4, 4, 2]
+    branch = ["train", "tokenizer", *data, "--preset", "tiny", "--minutes", "0.02", "--decoder-only"]
+    assert main([*branch, "--init", str(tmp_path / "prior" / "model.safetensors"), "--out", str(tmp_path / "branch")]) == 0
+    drawn = load_file(tmp_path / "branch" / "model.safetensors")
+    assert all(torch.equal(drawn[name], tensor) for name, tensor in whole.items() if not name.startswith("tables."))
+    assert drawn["decoder.head.fine.out.weight"].any()
 
 
 def test_blocks_meet_with_less_of_a_step():

@@ -6,13 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import TokenizerConfig
+from ..config import SIDE, TokenizerConfig
+from ..nn.blocks import ResidualBlock, box_mean, zero_init
 from .quantizer import ResidualVQ
 
-SIDE = 2  # blocks along a side of a patch
 PRIORITY = 0.01  # of the squared error, in [0, 1], that a token takes away, beside the urgency of coarse ones
 REACH = 2  # pixels on either side of a border between blocks that are blended
 STRIP = 64  # rows of blocks at once: bounds the memory
+AMPLIFIED = 8  # brings what fine tokens stand for to the order of 1
 
 
 class FineLevels(nn.Module):
@@ -25,7 +26,7 @@ class FineLevels(nn.Module):
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        self.block, self.levels = config.patch // SIDE, config.fine_levels
+        self.block, self.levels = config.cell, config.fine_levels
         self.register_buffer("basis", torch.zeros(3 * self.block**2, config.fine_components))  # orthonormal columns
         self.quantizer = ResidualVQ(config.fine_components, (config.fine_codes,) * self.levels, (1,) * self.levels)
 
@@ -66,6 +67,29 @@ class FineLevels(nn.Module):
         z = self.quantizer.decode(tokens, tokens[0].shape[1:])
         pixels = F.pixel_shuffle((z.permute(0, 2, 3, 1) @ self.basis.t()).permute(0, 3, 1, 2), self.block)
         return blend(blend(pixels, self.block).mT, self.block).mT
+
+
+class FineBranch(nn.Module):
+    """Maps of the pixel head, what fine tokens add to the picture -> what to add to the maps, there and close by.
+
+    The decoder made up detail where it knew too little; here it hears more.
+    """
+
+    def __init__(self, channels: int, scale: int, wide: int) -> None:
+        """`scale`: pixels along a side of a place of the maps."""
+        super().__init__()
+        self.scale = scale
+        self.merge = nn.Conv2d(channels + 3 * scale**2, wide, 3, padding=1)
+        self.blocks = nn.Sequential(*(ResidualBlock(wide) for _ in range(2)))
+        self.out = nn.Conv2d(wide, channels, 3, padding=1)
+        zero_init(self.out)
+
+    def forward(self, maps: Tensor, detail: Tensor) -> Tensor:
+        """(B, C, H, W), (B, 3, scale * H, scale * W) as `FineLevels.pixels` gives it -> (B, C, H, W)."""
+        cells = F.pixel_unshuffle(detail, self.scale)
+        there = box_mean((cells.abs().amax(1, keepdim=True) > 0).to(maps), 1)
+        x = self.merge(torch.cat([maps, AMPLIFIED * cells.to(maps)], dim=1))
+        return self.out(F.silu(self.blocks(x))) * there
 
 
 def blend(x: Tensor, block: int) -> Tensor:

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from ..config import SIDE
 from .base import Attempt, Loss
-from .fine import SIDE
 from .search import choose, search
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class _Region:
         inner: tuple[int, ...], outer: tuple[int, ...], original: Tensor, loss: Loss,
     ) -> None:  # fmt: skip
         self.decoder, self.quantizer, self.fine = tokenizer.decoder, tokenizer.quantizer, tokenizer.fine
+        self.detail = tokenizer.detail
         self.original, self.distance = original, loss(original)
         top, bottom, left, right = outer
         self.inside = slice(inner[0] - top, inner[1] - top), slice(inner[2] - left, inner[3] - left)
@@ -106,18 +107,28 @@ class _Region:
         """
         everything = self.codes.clone()
         everything[(..., *self.inside)] = codes
-        height, width = self.original.shape[-2:]
-        restored = (self.decoder(everything, self.depth)[..., :height, :width] + 1) / 2
-        # measured as the decoder clamps it, with a gradient also where it does
-        restored = restored + (restored.clamp(0, 1) - restored).detach()
+        features = self.decoder.features(everything, self.depth)
         if not self.fine_tokens:
-            return self.distance(restored).sum(), []
+            return self.distance(self._pixels(*features)).sum(), []
+        redrawn = self.decoder.head.fine is not None
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not redrawn):
+            restored = self._pixels(*features)
         with torch.no_grad():
             found = self._fine(self.original - restored) if anew else self.fine_around
-            better = self.fine.add_(restored.detach().clone(), found)
+        if redrawn:
+            restored = self._pixels(*features, self.detail(found, 0, self.depth.shape[2], 0, self.depth.shape[3]))
+        with torch.no_grad():
+            better = self.fine.add_(restored.clone(), found)
         self.pixels = restored + (better - restored).detach()
         rows, cols = (slice(side.start * SIDE, side.stop * SIDE) for side in self.inside)
         return self.distance(self.pixels).sum(), [level[:, rows, cols] for level in found]
+
+    def _pixels(self, x: Tensor, coefficients: Tensor, detail: Tensor | None = None) -> Tensor:
+        """As `Decoder.pixels`, but in [0, 1] and without what lies beyond the picture."""
+        height, width = self.original.shape[-2:]
+        restored = (self.decoder.pixels(x, coefficients, self.depth, detail)[..., :height, :width] + 1) / 2
+        # measured as the decoder clamps it, with a gradient also where it does
+        return restored + (restored.clamp(0, 1) - restored).detach()
 
     def _fine(self, rest: Tensor) -> list[Tensor]:
         """What is left over of the square and its surroundings -> fine tokens, where there are some."""

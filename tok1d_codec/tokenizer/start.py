@@ -17,6 +17,7 @@ THUMB = 4  # the smooth base holds THUMB x THUMB colours a patch
 LATENT_SCALE = 1 / 8  # brings the PCA coefficients of pixels in [-1, 1] to the order of 1
 CHUNK = 64  # pictures at once
 PCA_PICTURES = 1500
+NEW = ("decoder.blocks.", "decoder.head.fine.")  # what adds nothing yet where a trained model has less
 
 
 @torch.no_grad()
@@ -30,7 +31,7 @@ def start(tokenizer: T1DTokenizer, images: Tensor, weights: dict[str, Tensor] | 
     Args:
         images: (B, 3, H, W) in [-1, 1].
         weights: those of a trained model. One of the same sizes is taken whole, codes and all, also if
-            the decoder has fewer blocks. Of another whatever it holds but the codes is copied, also into larger
+            the decoder has fewer blocks or no branch for fine levels. Of another whatever it holds but the codes is copied, also into larger
             tensors, whose other entries stay as they are; codebooks start anew.
 
     Raises: WrongWeights: these are of another family or of larger networks.
@@ -40,8 +41,8 @@ def start(tokenizer: T1DTokenizer, images: Tensor, weights: dict[str, Tensor] | 
         _check_fit(tokenizer, weights)
         own = tokenizer.state_dict()
         same = {k: weights[k].to(t) for k, t in own.items() if k in weights and weights[k].shape == t.shape}
-        if all(name in same for name in own if not name.startswith("decoder.blocks.")):
-            tokenizer.load_state_dict(same, strict=False)  # further blocks add nothing yet
+        if all(name in same for name in own if not name.startswith(NEW)):
+            tokenizer.load_state_dict(same, strict=False)
             tokenizer.quantizer.follow_from_here()
             return
     _start_pca(encoder, images[:PCA_PICTURES], config.components)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import TokenizerConfig
+from ..config import SIDE, TokenizerConfig
 from ..nn.blocks import ResidualBlock, TransformerBlock, Upsample, enlarged, zero_init
 from .allocation import urgency
 from .base import Attempt, Loss, Tokenizer
 from .chroma import smooth_chroma
-from .fine import PRIORITY, SIDE, FineLevels, repeat
+from .fine import PRIORITY, FineBranch, FineLevels, repeat
 from .quantizer import ResidualVQ
 from .refine import refine
 from .repeats import remove_repeats
@@ -23,6 +26,9 @@ HALO = 8  # patches around a tile: 4 for the pixel head, 4 since `remove_repeats
 POWER = 0.25  # of `urgency`, by LPIPS on validation pictures
 FEW, MANY = 2, 6  # levels of a patch up to which the filters go all the way, from which not at all
 STRIP = 64  # rows of patches that are embedded at once
+JOINT = 3  # stages of the pixel head before what fine tokens say comes in
+
+Detail = Callable[[int, int, int, int], Tensor | None]
 
 
 class Encoder(nn.Module):
@@ -89,18 +95,26 @@ class Decoder(nn.Module):
         """Latents (B, D, h, w), levels in use (B, 1, h, w) -> (B, 3, H, W), about [-1, 1], in one piece."""
         return self.pixels(*self.features(z, depth), depth)
 
-    def pixels(self, x: Tensor, coefficients: Tensor, depth: Tensor) -> Tensor:
-        """What `features` gave, and the levels in use -> (B, 3, H, W), about [-1, 1], in one piece."""
+    def pixels(self, x: Tensor, coefficients: Tensor, depth: Tensor, detail: Tensor | None = None) -> Tensor:
+        """What `features` gave, and the levels in use -> (B, 3, H, W), about [-1, 1], in one piece.
+
+        `detail` (B, 3, H, W) will be added to the picture: what else is drawn is made to go with it.
+        """
         thumb = F.pixel_shuffle(self.thumb(coefficients).permute(0, 3, 1, 2), THUMB)
-        images = enlarged(thumb.float(), self.patch // THUMB) + self.head(x.permute(0, 3, 1, 2)).float()
+        images = enlarged(thumb.float(), self.patch // THUMB) + self.head(x.permute(0, 3, 1, 2), detail).float()
         if not (self.remove_repeats or self.smooth_chroma):
             return images
         share = enlarged(((MANY - depth.to(images)) / (MANY - FEW)).clamp(0, 1), self.patch)
         images = remove_repeats(images, share, self.patch) if self.remove_repeats else images
         return smooth_chroma(images, share, self.patch) if self.smooth_chroma else images
 
-    def pixels_tiled(self, x: Tensor, coefficients: Tensor, depth: Tensor, tile: int | None = None) -> Tensor:
-        """The same picture from tiles that overlap by more than the head sees: bounded memory, no seam."""
+    def pixels_tiled(
+        self, x: Tensor, coefficients: Tensor, depth: Tensor, detail: Detail | None = None, tile: int | None = None
+    ) -> Tensor:
+        """The same picture from tiles that overlap by more than the head sees: bounded memory, no seam.
+
+        `detail` gives what will be added to rows top to bottom and columns left to right of the patches.
+        """
         b, h, w, _ = x.shape
         tile = tile or (TILE if x.device.type == "cpu" else GPU_TILE)
         p = self.patch
@@ -109,7 +123,8 @@ class Decoder(nn.Module):
             for left in range(0, w, tile):
                 y0, x0 = max(top - HALO, 0), max(left - HALO, 0)
                 y1, x1 = min(top + tile + HALO, h), min(left + tile + HALO, w)
-                part = self.pixels(x[:, y0:y1, x0:x1], coefficients[:, y0:y1, x0:x1], depth[..., y0:y1, x0:x1])
+                added = detail(y0, y1, x0, x1) if detail else None
+                part = self.pixels(x[:, y0:y1, x0:x1], coefficients[:, y0:y1, x0:x1], depth[..., y0:y1, x0:x1], added)
                 bottom, right = min(top + tile, h), min(left + tile, w)
                 out[:, :, top * p : bottom * p, left * p : right * p] = part[
                     :, :, (top - y0) * p : (bottom - y0) * p, (left - x0) * p : (right - x0) * p
@@ -130,10 +145,16 @@ class PixelHead(nn.Module):
         self.scale = config.patch // 2 ** len(config.head_channels)  # what the last shuffle still owes
         self.out = nn.Conv2d(channels, 3 * self.scale**2, 3, padding=1)
         zero_init(self.out)
+        self.joint = sum(1 + blocks for blocks in config.head_blocks[:JOINT])  # modules before the branch comes in
+        self.fine = None
+        if config.fine_channels:
+            self.fine = FineBranch(config.head_channels[JOINT - 1], config.patch // 2**JOINT, config.fine_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stages(x.contiguous(memory_format=torch.channels_last))
-        return F.pixel_shuffle(self.out(F.silu(x)), self.scale)
+    def forward(self, x: Tensor, detail: Tensor | None = None) -> Tensor:
+        x = self.stages[: self.joint](x.contiguous(memory_format=torch.channels_last))
+        if self.fine and detail is not None:
+            x = x + self.fine(x, detail)
+        return F.pixel_shuffle(self.out(F.silu(self.stages[self.joint :](x))), self.scale)
 
 
 class T1DTokenizer(Tokenizer):
@@ -155,11 +176,6 @@ class T1DTokenizer(Tokenizer):
         self.quantizer = ResidualVQ(config.code_dim, config.codebook_sizes, config.strides)
         self.decoder = Decoder(config)
         self.fine = FineLevels(config) if config.fine_levels else None
-
-    @property
-    def cell(self) -> int:
-        """Pixels along a side of what a token of the last level stands for."""
-        return self.fine.block if self.fine else self.config.patch
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -232,9 +248,22 @@ class T1DTokenizer(Tokenizer):
         z = self.quantizer.decode(coarse, grid)
         present = [self.quantizer.spread(i, (x >= 0).float()[:, None], grid) for i, x in enumerate(coarse)]
         depth = sum(present).long()
-        out = self.decoder.pixels_tiled(*self.decoder.features(z, depth), depth)
+        detail = partial(self.detail, fine) if fine and self.decoder.head.fine else None
+        out = self.decoder.pixels_tiled(*self.decoder.features(z, depth), depth, detail)
         out = out[:, :, :height, :width].add_(1).mul_(0.5).clamp_(0, 1)
         return self.fine.add_(out, fine) if fine else out
+
+
+    def detail(self, fine: list[Tensor], top: int, bottom: int, left: int, right: int) -> Tensor | None:
+        """Fine tokens, rows top to bottom and columns left to right of the patches -> what the tokens add to these.
+
+        (B, 3, H, W), or None where there are no tokens.
+        """
+        inside = [level[:, SIDE * top : SIDE * bottom, SIDE * left : SIDE * right] for level in fine]
+        if not (inside[0] >= 0).any():
+            return None
+        pixels, p = self.fine.pixels(inside), self.config.patch
+        return F.pad(pixels, (0, p * (right - left) - pixels.shape[-1], 0, p * (bottom - top) - pixels.shape[-2]))
 
 
 def fine_urgency(gains: Tensor, last: Tensor) -> Tensor:

@@ -10,13 +10,15 @@ from ..tokenizer.allocation import allocate, urgency
 from ..tokenizer.codebooks import Quantizer
 from ..tokenizer.quantizer import ResidualVQ
 from ..tokenizer.search import choose, search
-from ..tokenizer.t1d import LATENT_SCALE, T1DTokenizer
+from ..tokenizer.t1d import LATENT_SCALE, POWER, T1DTokenizer, fine_urgency
 from ..tokenizer.tiled import TiledTokenizer
+from .masks import spread_thresholds
 from .presets import TrainConfig
 from .trainee import Trainee
 
 MAX_POWER = 0.5  # of `urgency`; the encoder's own lies in the middle
 SEARCH_WIDTH = 3  # of the beam in training: most of the gain in a quarter of the time
+LEAST_PLACE = 0.55  # of thresholds, see `spread_thresholds`: below, files have no fine tokens
 
 
 class T1DTrainee(Trainee):
@@ -28,6 +30,9 @@ class T1DTrainee(Trainee):
     def __init__(self, config: TrainConfig, device: str) -> None:
         super().__init__(config, device)
         self.model.decoder.head.to(memory_format=torch.channels_last)
+        if config.model.fine_channels:  # all else stands, so that tokens keep their meaning
+            self.model.requires_grad_(False)
+            self.model.decoder.head.fine.requires_grad_(True)
 
     @property
     def quantizer(self) -> ResidualVQ:
@@ -44,20 +49,47 @@ class T1DTrainee(Trainee):
         return loss, {"mse": squared.item(), "commitment": commitment.item()}
 
     def restore(self, images: Tensor, progress: float, autocast: torch.autocast) -> tuple[Tensor, Tensor, Tensor]:
+        if self.model.fine:
+            return self._restore_fine(images, autocast)
         _, quantized, depth, commitment = self._latents(images, self.is_frozen(progress), autocast)
-        y, x = (self._window(side) for side in depth.shape[-2:])
-        patch = self.config.model.patch
+        y, x, seen = self._window(images)
         with autocast:
             tokens, coefficients = self.model.decoder.features(quantized, depth)
             restored = self.model.decoder.pixels(tokens[:, y, x], coefficients[:, y, x], depth[..., y, x])
-        seen = images[..., y.start * patch : y.stop * patch, x.start * patch : x.stop * patch]
         return restored, seen, commitment
 
-    def _window(self, side: int) -> slice:
-        """Patches of a side -> those that become pixels, `shown` of them at a random place."""
-        shown = min(self.config.shown, side)
-        start = int(torch.randint(side - shown + 1, ()))
-        return slice(start, start + shown)
+    def _restore_fine(self, images: Tensor, autocast: torch.autocast) -> tuple[Tensor, Tensor, Tensor]:
+        """`restore` at rates where there are fine tokens, some of them left out as files leave them out."""
+        model, b = self.model, len(images)
+        with torch.no_grad(), autocast:
+            z = model.encoder(model.encoder.coefficients(images))
+            tokens, errors = search(model.quantizer, z, width=SEARCH_WIDTH)
+            ranks = urgency(errors[:, :-1], z.new_full((b,), POWER), z.new_ones(b))
+            place = LEAST_PLACE + (1 - LEAST_PLACE) * torch.rand(b, 1, 1, 1)
+            threshold = spread_thresholds(place).to(z)
+            depth = 1 + (ranks > threshold).sum(1, keepdim=True)
+            kept = model.quantizer.decode(choose(tokens, depth), z.shape[-2:])
+            y, x, seen = self._window(images)
+            features, coefficients = (part[:, y, x] for part in model.decoder.features(kept, depth))
+            depth = depth[..., y, x]
+            coarse = model.decoder.pixels(features, coefficients, depth).clamp(-1, 1)
+        with torch.no_grad():
+            fine, gains = model.fine.encode((seen - coarse) / 2)
+            due = fine_urgency(gains, ranks[:, -1, y, x]) > threshold
+            detail = model.fine.pixels([torch.where(there, t, -1) for t, there in zip(fine, due.unbind(1))])
+        with autocast:
+            restored = model.decoder.pixels(features, coefficients, depth, detail)
+        return restored + 2 * detail, seen, z.new_zeros(())
+
+    def _window(self, images: Tensor) -> tuple[slice, slice, Tensor]:
+        """Pictures -> rows and columns of patches that become pixels, `shown` of each at a random place; these pixels."""
+        patch, found = self.config.model.patch, []
+        for side in images.shape[-2:]:
+            shown = min(self.config.shown, side // patch)
+            start = int(torch.randint(side // patch - shown + 1, ()))
+            found.append(slice(start, start + shown))
+        y, x = found
+        return y, x, images[..., y.start * patch : y.stop * patch, x.start * patch : x.stop * patch]
 
     def prefixes(self, indices: list[Tensor]) -> dict[int, list[Tensor]]:
         levels = len(indices)

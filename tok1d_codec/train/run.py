@@ -22,6 +22,8 @@ from .prior_run import keep_prior, with_prior
 from .state import RunFolder
 from .validate import Validation
 
+FINE_CHANNELS = 96
+
 
 def run_training(
     sources: list[str], validation: list[str], out: Path, preset_name: str, minutes: float | None, *, alex: Path,
@@ -53,15 +55,7 @@ def run_training(
         model, weights = _read_model(init)
         config = replace(config, coefficient_share=0.0)
         if decoder_only:
-            if config.family == "t1d":
-                model = replace(
-                    model, decoder_layers=max(model.decoder_layers, config.model.decoder_layers),
-                    smooth_chroma=config.model.smooth_chroma, remove_repeats=config.model.remove_repeats,
-                )  # fmt: skip
-            config = replace(
-                config, model=model, freeze_encoder=0.0, rate=config.rate / 6, ema=min(config.ema, 0.998),
-                warmup_steps=config.warmup_steps // 2,
-            )  # fmt: skip
+            config = _for_decoder(config, model)
             keep_prior(weights, run.kept_prior)
     files, held_out = split_sources(sources, validation)
     hardware = _hardware(device, precision, compile_losses)
@@ -86,6 +80,22 @@ def run_training(
     finally:
         if hardware.world > 1:
             torch.distributed.destroy_process_group()
+
+
+def _for_decoder(config: TrainConfig, model: object) -> TrainConfig:
+    """Settings, the configuration of a trained model -> settings by which its decoder alone learns."""
+    rate = config.rate / 6
+    if config.family == "t1d" and model.fine_levels:  # a part that is new learns, and nothing else
+        model, rate = replace(model, fine_channels=model.fine_channels or FINE_CHANNELS), config.rate
+    elif config.family == "t1d":
+        model = replace(
+            model, decoder_layers=max(model.decoder_layers, config.model.decoder_layers),
+            smooth_chroma=config.model.smooth_chroma, remove_repeats=config.model.remove_repeats,
+        )  # fmt: skip
+    return replace(
+        config, model=model, freeze_encoder=0.0, rate=rate, ema=min(config.ema, 0.998),
+        warmup_steps=config.warmup_steps // 2,
+    )  # fmt: skip
 
 
 def _exported(run: RunFolder, pictures: Pictures, config: TrainConfig) -> Path:

@@ -109,7 +109,7 @@ def tokenize(
         at = slice(turn * len(order) + start, turn * len(order) + start + len(chosen))
         if not canvases:
             strides = [*model.strides, *model.strides[1:]]
-            canvases = [_canvas(count, part, MAX_CELLS * p // (model.cell * s)) for part, s in zip(found, strides)]
+            canvases = [_canvas(count, part, MAX_CELLS * p // (model.config.cell * s)) for part, s in zip(found, strides)]
         for canvas, part in zip(canvases, found):
             canvas[at, ..., : part.shape[-2], : part.shape[-1]] = part.numpy()
         shapes[at] = tokens[-1].shape[-2:]
