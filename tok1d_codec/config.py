@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 
-SIDE = 2  # blocks of fine levels along a side of a patch
+SIDE = 2  # blocks of fine levels along a side of a patch, see `tokenizer.fine`
 RETIRED = {"detail_dims", "detail_level"}  # weight files of t1d-3 to t1d-5 name them; no network has them any more
 
 
@@ -43,6 +43,8 @@ class TokenizerConfig:
             raise ValueError(f"{len(self.head_channels)} head channels for {len(self.head_blocks)} head blocks")
         if self.code_dim > self.components:
             raise ValueError(f"codes of {self.code_dim} dimensions, but only {self.components} components")
+        if self.fine_channels and not self.fine_levels:
+            raise ValueError(f"{self.fine_channels} fine channels, but no fine levels")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
 

@@ -216,6 +216,8 @@ def test_the_commands_fit_fine_levels_and_their_prior(tmp_path, to_train_from):
     assert learned["groups"].tolist() == [4, 4, 4, 2]
     branch = ["train", "tokenizer", *data, "--preset", "tiny", "--minutes", "0.02", "--decoder-only"]
     assert main([*branch, "--init", str(tmp_path / "prior" / "model.safetensors"), "--out", str(tmp_path / "branch")]) == 0
+    resumed = ["train", "tokenizer", *data, "--resume", "--minutes", "0.03", "--out", str(tmp_path / "branch")]
+    assert main(resumed) == 0
     drawn = load_file(tmp_path / "branch" / "model.safetensors")
     assert all(torch.equal(drawn[name], tensor) for name, tensor in whole.items() if not name.startswith("tables."))
     assert drawn["decoder.head.fine.out.weight"].any()

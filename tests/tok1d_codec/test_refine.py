@@ -197,6 +197,17 @@ def test_the_loss_of_a_large_picture_is_the_mean_of_its_squares(photo, monkeypat
     assert whole_loss(one, other) == pytest.approx(np.average(parts, weights=areas), rel=1e-4)
 
 
+def test_a_shift_counts_more_where_nothing_hides_it():
+    torch.manual_seed(0)
+    original = torch.full((1, 3, 64, 128), 0.5)
+    original[..., 64:] = torch.rand(1, 3, 64, 64)
+    loss = perceptual_loss(original.device)(original)
+    plain, busy = original.clone(), original.clone()
+    plain[..., 8:40] += 0.05
+    busy[..., 80:112] += 0.05
+    assert loss(plain) > 2 * loss(busy) > 0 and loss(original) == 0
+
+
 def test_effort_is_zero_to_nine(tiny_model, photo):
     assert len(STEPS) == 10 and list(STEPS) == sorted(STEPS) and check_effort(9) is None
     with pytest.raises(ValueError, match="0 to 9"):

@@ -58,21 +58,22 @@ def test_filters_go_over_patches_of_few_levels(tiny_model, monkeypatch, name):
 @torch.no_grad()
 def test_the_halo_covers_what_the_bundled_design_sees():
     torch.manual_seed(0)
-    config = TokenizerConfig(width=32, heads=2, head_channels=(16, 12, 8, 8), smooth_chroma=True, remove_repeats=True)
+    config = TokenizerConfig(width=32, heads=2, head_channels=(16, 12, 8, 8), smooth_chroma=True, remove_repeats=True, fine_levels=1, fine_channels=8)
     decoder = T1DTokenizer(config).decoder
     for parameter in decoder.head.parameters():
         parameter.add_(torch.randn_like(parameter) * 0.1)
-    x, coefficients, depth = torch.randn(1, 21, 5, 32), torch.randn(1, 21, 5, 384), torch.full((1, 1, 21, 5), 2)
+    x, coefficients, depth = torch.randn(1, 23, 5, 32), torch.randn(1, 23, 5, 384), torch.full((1, 1, 23, 5), 2)
+    added = torch.randn(1, 3, 23 * 32, 5 * 32)
 
     def reached(row: int) -> torch.Tensor:
         """-> the lines of pixels that a row of patches has a part in."""
         changed = x.clone()
         changed[:, row] += 1
-        before, after = (decoder.pixels(features, coefficients, depth) for features in (x, changed))
+        before, after = (decoder.pixels(features, coefficients, depth, added) for features in (x, changed))
         return torch.nonzero((after - before).abs().amax((0, 1, 3)))
 
-    inner = reached(10)
-    assert (10 - HALO) * 32 <= inner.min() and inner.max() < (11 + HALO) * 32
+    inner = reached(11)
+    assert (11 - HALO) * 32 <= inner.min() and inner.max() < (12 + HALO) * 32
     last = len(x[0]) - 1  # at its end a picture looks farther back
     assert reached(last - HALO - 1).max() < last * 32 <= reached(last - HALO + 1).max()
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .blocks import box_mean
+from .blocks import box_mean, enlarged
 
 HALF = 1e-3  # squared difference of neighbouring pixels in [-1, 1] at which a place counts as half plain
 CELL = 8  # pixels
@@ -14,13 +14,13 @@ CELL = 8  # pixels
 
 @torch.no_grad()
 def plainness(images: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) in [-1, 1], sides of a CELL at least -> (B, 1, H, W), 1 on a wall, near 0 in a bush.
+    """Pictures (B, 3, H, W) in [-1, 1] -> (B, 1, H, W), 1 on a wall, near 0 in a bush.
 
     HALF / (HALF + g), with g the mean squared difference of neighbouring pixels within 3 x 3 cells.
     """
-    energy = sum(F.avg_pool2d(steps(images, dim).square().mean(1, keepdim=True), CELL) for dim in (2, 3))
-    share = HALF / (HALF + box_mean(energy, 1))
-    return F.interpolate(share, images.shape[-2:], mode="bilinear", align_corners=False)
+    squares = sum(steps(images, dim).square().mean(1, keepdim=True) for dim in (2, 3))
+    energy = box_mean(F.avg_pool2d(squares, CELL, ceil_mode=True), 1)
+    return enlarged(HALF / (HALF + energy), CELL)[..., : images.shape[2], : images.shape[3]]
 
 
 def steps(x: Tensor, dim: int) -> Tensor:

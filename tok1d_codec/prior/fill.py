@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bitstream.coder import CountsModel, Group
+from bitstream.masks import alive_after
 
 CHUNK = 4096  # rows of counts at once
 
@@ -14,7 +15,7 @@ CHUNK = 4096  # rows of counts at once
 def fill(
     levels: Sequence[np.ndarray], level: int, prior: CountsModel, rng: np.random.Generator | None = None
 ) -> list[np.ndarray]:
-    """Tokens -> the same with the -1 of one level replaced; the levels before it should be known.
+    """Tokens -> the same with the -1 of one level replaced, where it may have tokens; the levels before it should be known.
 
     Args:
         levels: int32 (rows, cols) each, -1 where there is no token.
@@ -24,8 +25,10 @@ def fill(
     filled = [tokens.copy() for tokens in levels]
     shapes = [tokens.shape for tokens in levels]
     tokens = filled[level].reshape(-1)
+    alive = alive_after(filled[level - 1] if level else None, shapes[level]).reshape(-1)
+    wanted = alive & (tokens < 0)
     for group in prior.groups(shapes):
-        missing = group.positions[tokens[group.positions] < 0] if group.level == level else []
+        missing = group.positions[wanted[group.positions]] if group.level == level else []
         for start in range(0, len(missing), CHUNK):
             part = Group(level, missing[start : start + CHUNK])
             counts = np.atleast_2d(prior.counts(filled, part))

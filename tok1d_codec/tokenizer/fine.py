@@ -63,7 +63,10 @@ class FineLevels(nn.Module):
         return images.clamp_(0, 1)
 
     def pixels(self, tokens: list[Tensor]) -> Tensor:
-        """(B, rows, cols) a level, -1 for absent -> the difference they stand for (B, 3, block * rows, block * cols)."""
+        """(B, rows, cols) a level, -1 for absent -> the difference, of pictures in [0, 1], that they stand for.
+
+        (B, 3, block * rows, block * cols), 0 where there are none.
+        """
         z = self.quantizer.decode(tokens, tokens[0].shape[1:])
         pixels = F.pixel_shuffle((z.permute(0, 2, 3, 1) @ self.basis.t()).permute(0, 3, 1, 2), self.block)
         return blend(blend(pixels, self.block).mT, self.block).mT
@@ -76,7 +79,7 @@ class FineBranch(nn.Module):
     """
 
     def __init__(self, channels: int, scale: int, wide: int) -> None:
-        """`scale`: pixels along a side of a place of the maps."""
+        """`channels` of the maps, `scale` pixels along a side of a place of them, `wide` channels in between."""
         super().__init__()
         self.scale = scale
         self.merge = nn.Conv2d(channels + 3 * scale**2, wide, 3, padding=1)
@@ -84,9 +87,9 @@ class FineBranch(nn.Module):
         self.out = nn.Conv2d(wide, channels, 3, padding=1)
         zero_init(self.out)
 
-    def forward(self, maps: Tensor, detail: Tensor) -> Tensor:
+    def forward(self, maps: Tensor, added: Tensor) -> Tensor:
         """(B, C, H, W), (B, 3, scale * H, scale * W) as `FineLevels.pixels` gives it -> (B, C, H, W)."""
-        cells = F.pixel_unshuffle(detail, self.scale)
+        cells = F.pixel_unshuffle(added, self.scale)
         there = box_mean((cells.abs().amax(1, keepdim=True) > 0).to(maps), 1)
         x = self.merge(torch.cat([maps, AMPLIFIED * cells.to(maps)], dim=1))
         return self.out(F.silu(self.blocks(x))) * there

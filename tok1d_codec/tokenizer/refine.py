@@ -66,7 +66,7 @@ class _Region:
         inner: tuple[int, ...], outer: tuple[int, ...], original: Tensor, loss: Loss,
     ) -> None:  # fmt: skip
         self.decoder, self.quantizer, self.fine = tokenizer.decoder, tokenizer.quantizer, tokenizer.fine
-        self.detail = tokenizer.detail
+        self.added = tokenizer.added
         self.original, self.distance = original, loss(original)
         top, bottom, left, right = outer
         self.inside = slice(inner[0] - top, inner[1] - top), slice(inner[2] - left, inner[3] - left)
@@ -76,6 +76,7 @@ class _Region:
         strides, fine_strides = self.quantizer.strides, [1 / SIDE] * len(fine)
         self.tokens, around = (self._cut(coarse, square, strides) for square in (inner, outer))
         self.fine_tokens, self.fine_around = (self._cut(fine, square, fine_strides) for square in (inner, outer))
+        self.has_fine = any((level >= 0).any() for level in self.fine_around)
         self.nudge: Tensor | float = 0.0  # of the components that fine tokens stand for
         grid = bottom - top, right - left
         self.codes = self.quantizer.decode(around, grid)
@@ -103,33 +104,34 @@ class _Region:
     def judge(self, codes: Tensor, anew: bool = True) -> tuple[Tensor, list[Tensor]]:
         """Quantized latents of the square -> loss of it and its surroundings, (); the fine tokens of the square.
 
-        Fine tokens are found `anew`, or are those that were given.
+        Fine tokens are found `anew`, for what the picture without them leaves over, or are those that were given.
         """
         everything = self.codes.clone()
         everything[(..., *self.inside)] = codes
         features = self.decoder.features(everything, self.depth)
-        if not self.fine_tokens:
-            return self.distance(self._pixels(*features)).sum(), []
-        redrawn = self.decoder.head.fine is not None
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not redrawn):
+        if not self.has_fine:
+            return self.distance(self._pixels(*features)).sum(), self.fine_tokens
+        if self.decoder.head.fine is None:
             restored = self._pixels(*features)
-        with torch.no_grad():
             found = self._fine(self.original - restored) if anew else self.fine_around
-        if redrawn:
-            restored = self._pixels(*features, self.detail(found, 0, self.depth.shape[2], 0, self.depth.shape[3]))
+        else:
+            with torch.no_grad():
+                found = self._fine(self.original - self._pixels(*features)) if anew else self.fine_around
+            restored = self._pixels(*features, self.added(found, 0, self.depth.shape[2], 0, self.depth.shape[3]))
         with torch.no_grad():
             better = self.fine.add_(restored.clone(), found)
         self.pixels = restored + (better - restored).detach()
         rows, cols = (slice(side.start * SIDE, side.stop * SIDE) for side in self.inside)
         return self.distance(self.pixels).sum(), [level[:, rows, cols] for level in found]
 
-    def _pixels(self, x: Tensor, coefficients: Tensor, detail: Tensor | None = None) -> Tensor:
+    def _pixels(self, x: Tensor, coefficients: Tensor, added: Tensor | None = None) -> Tensor:
         """As `Decoder.pixels`, but in [0, 1] and without what lies beyond the picture."""
         height, width = self.original.shape[-2:]
-        restored = (self.decoder.pixels(x, coefficients, self.depth, detail)[..., :height, :width] + 1) / 2
+        restored = (self.decoder.pixels(x, coefficients, self.depth, added)[..., :height, :width] + 1) / 2
         # measured as the decoder clamps it, with a gradient also where it does
         return restored + (restored.clamp(0, 1) - restored).detach()
 
+    @torch.no_grad()
     def _fine(self, rest: Tensor) -> list[Tensor]:
         """What is left over of the square and its surroundings -> fine tokens, where there are some."""
         tokens, _ = self.fine.quantizer.encode(self._components(rest) + self.nudge)
@@ -159,11 +161,11 @@ def _descend(region: _Region, steps: int, bar: tqdm) -> list[Attempt]:
         codes = region.embed(tokens).requires_grad_()
         value, fine = region.judge(codes, anew=step > 0)
         judged.append(Attempt([*tokens, *fine], value.item()))
-        gradient, *at_pixels = torch.autograd.grad(value, [codes, region.pixels] if fine else [codes])
+        gradient, *at_pixels = torch.autograd.grad(value, [codes, region.pixels] if region.has_fine else [codes])
         with torch.no_grad():
             region.z -= rate * (1 - step / steps) * descent.direction(gradient)
             tokens = region.quantize()
-            if fine:
+            if region.has_fine:
                 region.move_fine(at_pixels[0], fine_descent, FINE_RATE * (1 - step / steps) * rate / RATE)
         bar.update()
     with torch.no_grad():

@@ -31,8 +31,8 @@ def start(tokenizer: T1DTokenizer, images: Tensor, weights: dict[str, Tensor] | 
     Args:
         images: (B, 3, H, W) in [-1, 1].
         weights: those of a trained model. One of the same sizes is taken whole, codes and all, also if
-            the decoder has fewer blocks or no branch for fine levels. Of another whatever it holds but the codes is copied, also into larger
-            tensors, whose other entries stay as they are; codebooks start anew.
+            the decoder has fewer blocks or no branch for fine levels. Of another whatever it holds but the codes is
+            copied, also into larger tensors, whose other entries stay as they are; codebooks start anew.
 
     Raises: WrongWeights: these are of another family or of larger networks.
     """

@@ -22,13 +22,13 @@ from .search import deepest, search
 from .start import LATENT_SCALE, THUMB, start
 
 TILE, GPU_TILE = 32, 64  # patches; the pixel head runs over squares of this side on large pictures
-HALO = 8  # patches around a tile: 4 for the pixel head, 4 since `remove_repeats` compares 5 at a picture's end
+HALO = 9  # patches around a tile: 5 for the pixel head and its branch, 4 since `remove_repeats` compares 5 at a picture's end
 POWER = 0.25  # of `urgency`, by LPIPS on validation pictures
 FEW, MANY = 2, 6  # levels of a patch up to which the filters go all the way, from which not at all
 STRIP = 64  # rows of patches that are embedded at once
 JOINT = 3  # stages of the pixel head before what fine tokens say comes in
 
-Detail = Callable[[int, int, int, int], Tensor | None]
+Added = Callable[[int, int, int, int], Tensor]
 
 
 class Encoder(nn.Module):
@@ -95,13 +95,13 @@ class Decoder(nn.Module):
         """Latents (B, D, h, w), levels in use (B, 1, h, w) -> (B, 3, H, W), about [-1, 1], in one piece."""
         return self.pixels(*self.features(z, depth), depth)
 
-    def pixels(self, x: Tensor, coefficients: Tensor, depth: Tensor, detail: Tensor | None = None) -> Tensor:
+    def pixels(self, x: Tensor, coefficients: Tensor, depth: Tensor, added: Tensor | None = None) -> Tensor:
         """What `features` gave, and the levels in use -> (B, 3, H, W), about [-1, 1], in one piece.
 
-        `detail` (B, 3, H, W) will be added to the picture: what else is drawn is made to go with it.
+        `added` (B, 3, H, W) is what fine tokens will add to the picture in [0, 1]: it is drawn to go with that.
         """
         thumb = F.pixel_shuffle(self.thumb(coefficients).permute(0, 3, 1, 2), THUMB)
-        images = enlarged(thumb.float(), self.patch // THUMB) + self.head(x.permute(0, 3, 1, 2), detail).float()
+        images = enlarged(thumb.float(), self.patch // THUMB) + self.head(x.permute(0, 3, 1, 2), added).float()
         if not (self.remove_repeats or self.smooth_chroma):
             return images
         share = enlarged(((MANY - depth.to(images)) / (MANY - FEW)).clamp(0, 1), self.patch)
@@ -109,11 +109,11 @@ class Decoder(nn.Module):
         return smooth_chroma(images, share, self.patch) if self.smooth_chroma else images
 
     def pixels_tiled(
-        self, x: Tensor, coefficients: Tensor, depth: Tensor, detail: Detail | None = None, tile: int | None = None
+        self, x: Tensor, coefficients: Tensor, depth: Tensor, added: Added | None = None, tile: int | None = None
     ) -> Tensor:
         """The same picture from tiles that overlap by more than the head sees: bounded memory, no seam.
 
-        `detail` gives what will be added to rows top to bottom and columns left to right of the patches.
+        `added(top, bottom, left, right)` gives what `pixels` takes, for these rows and columns of patches.
         """
         b, h, w, _ = x.shape
         tile = tile or (TILE if x.device.type == "cpu" else GPU_TILE)
@@ -123,8 +123,8 @@ class Decoder(nn.Module):
             for left in range(0, w, tile):
                 y0, x0 = max(top - HALO, 0), max(left - HALO, 0)
                 y1, x1 = min(top + tile + HALO, h), min(left + tile + HALO, w)
-                added = detail(y0, y1, x0, x1) if detail else None
-                part = self.pixels(x[:, y0:y1, x0:x1], coefficients[:, y0:y1, x0:x1], depth[..., y0:y1, x0:x1], added)
+                here = added(y0, y1, x0, x1) if added else None
+                part = self.pixels(x[:, y0:y1, x0:x1], coefficients[:, y0:y1, x0:x1], depth[..., y0:y1, x0:x1], here)
                 bottom, right = min(top + tile, h), min(left + tile, w)
                 out[:, :, top * p : bottom * p, left * p : right * p] = part[
                     :, :, (top - y0) * p : (bottom - y0) * p, (left - x0) * p : (right - x0) * p
@@ -146,15 +146,16 @@ class PixelHead(nn.Module):
         self.out = nn.Conv2d(channels, 3 * self.scale**2, 3, padding=1)
         zero_init(self.out)
         self.joint = sum(1 + blocks for blocks in config.head_blocks[:JOINT])  # modules before the branch comes in
-        self.fine = None
-        if config.fine_channels:
-            self.fine = FineBranch(config.head_channels[JOINT - 1], config.patch // 2**JOINT, config.fine_channels)
+        sizes = config.head_channels[JOINT - 1], config.patch // 2**JOINT, config.fine_channels
+        self.fine = FineBranch(*sizes) if config.fine_channels else None
 
-    def forward(self, x: Tensor, detail: Tensor | None = None) -> Tensor:
-        x = self.stages[: self.joint](x.contiguous(memory_format=torch.channels_last))
-        if self.fine and detail is not None:
-            x = x + self.fine(x, detail)
-        return F.pixel_shuffle(self.out(F.silu(self.stages[self.joint :](x))), self.scale)
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        for number, stage in enumerate(self.stages, start=1):
+            x = stage(x)
+            if number == self.joint and self.fine is not None and added is not None:
+                x = x + self.fine(x, added)
+        return F.pixel_shuffle(self.out(F.silu(x)), self.scale)
 
 
 class T1DTokenizer(Tokenizer):
@@ -248,20 +249,17 @@ class T1DTokenizer(Tokenizer):
         z = self.quantizer.decode(coarse, grid)
         present = [self.quantizer.spread(i, (x >= 0).float()[:, None], grid) for i, x in enumerate(coarse)]
         depth = sum(present).long()
-        detail = partial(self.detail, fine) if fine and self.decoder.head.fine else None
-        out = self.decoder.pixels_tiled(*self.decoder.features(z, depth), depth, detail)
+        added = partial(self.added, fine) if fine and self.decoder.head.fine else None
+        out = self.decoder.pixels_tiled(*self.decoder.features(z, depth), depth, added)
         out = out[:, :, :height, :width].add_(1).mul_(0.5).clamp_(0, 1)
         return self.fine.add_(out, fine) if fine else out
 
+    def added(self, fine: list[Tensor], top: int, bottom: int, left: int, right: int) -> Tensor:
+        """Fine tokens (B, rows, cols) a level, -1 for absent -> what they add to the picture in [0, 1].
 
-    def detail(self, fine: list[Tensor], top: int, bottom: int, left: int, right: int) -> Tensor | None:
-        """Fine tokens, rows top to bottom and columns left to right of the patches -> what the tokens add to these.
-
-        (B, 3, H, W), or None where there are no tokens.
+        (B, 3, H, W), of the rows top to bottom and columns left to right of the patches, whole ones.
         """
         inside = [level[:, SIDE * top : SIDE * bottom, SIDE * left : SIDE * right] for level in fine]
-        if not (inside[0] >= 0).any():
-            return None
         pixels, p = self.fine.pixels(inside), self.config.patch
         return F.pad(pixels, (0, p * (right - left) - pixels.shape[-1], 0, p * (bottom - top) - pixels.shape[-2]))
 

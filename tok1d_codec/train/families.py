@@ -22,7 +22,10 @@ LEAST_PLACE = 0.55  # of thresholds, see `spread_thresholds`: below, files have 
 
 
 class T1DTrainee(Trainee):
-    """Starts as a PCA coder with k-means codebooks; first learns coefficients; levels have random depth."""
+    """Starts as a PCA coder with k-means codebooks; first learns coefficients; levels have random depth.
+
+    Where the decoder has a branch for fine levels, that alone learns.
+    """
 
     model: T1DTokenizer
     unit = "levels"
@@ -30,9 +33,10 @@ class T1DTrainee(Trainee):
     def __init__(self, config: TrainConfig, device: str) -> None:
         super().__init__(config, device)
         self.model.decoder.head.to(memory_format=torch.channels_last)
-        if config.model.fine_channels:  # all else stands, so that tokens keep their meaning
+        self.branch = self.model.decoder.head.fine
+        if self.branch:  # all else stands, so that tokens keep their meaning
             self.model.requires_grad_(False)
-            self.model.decoder.head.fine.requires_grad_(True)
+            self.branch.requires_grad_(True)
 
     @property
     def quantizer(self) -> ResidualVQ:
@@ -49,7 +53,7 @@ class T1DTrainee(Trainee):
         return loss, {"mse": squared.item(), "commitment": commitment.item()}
 
     def restore(self, images: Tensor, progress: float, autocast: torch.autocast) -> tuple[Tensor, Tensor, Tensor]:
-        if self.model.fine:
+        if self.branch:
             return self._restore_fine(images, autocast)
         _, quantized, depth, commitment = self._latents(images, self.is_frozen(progress), autocast)
         y, x, seen = self._window(images)
@@ -59,27 +63,30 @@ class T1DTrainee(Trainee):
         return restored, seen, commitment
 
     def _restore_fine(self, images: Tensor, autocast: torch.autocast) -> tuple[Tensor, Tensor, Tensor]:
-        """`restore` at rates where there are fine tokens, some of them left out as files leave them out."""
+        """`restore` at rates where there are fine tokens, some of them left out as files leave them out.
+
+        Fine tokens code what the tokens that are kept leave over; in a file of effort 0, what all coarse ones do.
+        """
         model, b = self.model, len(images)
-        with torch.no_grad(), autocast:
-            z = model.encoder(model.encoder.coefficients(images))
+        y, x, seen = self._window(images)
+        with torch.no_grad():
+            with autocast:
+                z = model.encoder(model.encoder.coefficients(images))
             tokens, errors = search(model.quantizer, z, width=SEARCH_WIDTH)
             ranks = urgency(errors[:, :-1], z.new_full((b,), POWER), z.new_ones(b))
             place = LEAST_PLACE + (1 - LEAST_PLACE) * torch.rand(b, 1, 1, 1)
             threshold = spread_thresholds(place).to(z)
             depth = 1 + (ranks > threshold).sum(1, keepdim=True)
             kept = model.quantizer.decode(choose(tokens, depth), z.shape[-2:])
-            y, x, seen = self._window(images)
-            features, coefficients = (part[:, y, x] for part in model.decoder.features(kept, depth))
-            depth = depth[..., y, x]
-            coarse = model.decoder.pixels(features, coefficients, depth).clamp(-1, 1)
-        with torch.no_grad():
+            with autocast:
+                features, coefficients = (part[:, y, x] for part in model.decoder.features(kept, depth))
+                coarse = model.decoder.pixels(features, coefficients, depth[..., y, x]).clamp(-1, 1)
             fine, gains = model.fine.encode((seen - coarse) / 2)
             due = fine_urgency(gains, ranks[:, -1, y, x]) > threshold
-            detail = model.fine.pixels([torch.where(there, t, -1) for t, there in zip(fine, due.unbind(1))])
+            added = model.fine.pixels([torch.where(there, t, -1) for t, there in zip(fine, due.unbind(1))])
         with autocast:
-            restored = model.decoder.pixels(features, coefficients, depth, detail)
-        return restored + 2 * detail, seen, z.new_zeros(())
+            restored = model.decoder.pixels(features, coefficients, depth[..., y, x], added)
+        return restored + 2 * added, seen, z.new_zeros(())  # pixels are in [-1, 1] here
 
     def _window(self, images: Tensor) -> tuple[slice, slice, Tensor]:
         """Pictures -> rows and columns of patches that become pixels, `shown` of each at a random place; these pixels."""

@@ -57,7 +57,7 @@ class PixelLosses(nn.Module):
         """
         restored = restored.detach().requires_grad_()
         config = self.config
-        patch = getattr(config.model, "cell", config.model.patch)
+        patch = getattr(config.model, "cell", config.model.patch)  # fine levels have borders of their own
         terms = {
             "mse": (config.squared_weight, F.mse_loss(restored, images)),
             "plain": (config.plain_weight, plain_error(restored, images)),

@@ -22,7 +22,7 @@ from .prior_run import keep_prior, with_prior
 from .state import RunFolder
 from .validate import Validation
 
-FINE_CHANNELS = 96
+FINE_CHANNELS = 96  # of a new `FineBranch`
 
 
 def run_training(
@@ -39,7 +39,7 @@ def run_training(
         alex, vgg: LPIPS weight files; without `vgg` that loss is left out.
         init: model file to start from; the first stage, without pixels, is then left out.
         decoder_only: the model `init` keeps its encoder, codes and prior, so that its tokens keep their meaning;
-            the decoder may get more layers.
+            the decoder may get more layers. Of a model with fine levels only the branch that hears them learns.
         quantizer: "vq", "fsq" or "lfq", for any family but t1d, instead of the preset's.
 
     Raises:
@@ -83,7 +83,12 @@ def run_training(
 
 
 def _for_decoder(config: TrainConfig, model: object) -> TrainConfig:
-    """Settings, the configuration of a trained model -> settings by which its decoder alone learns."""
+    """Settings, the configuration of a trained model -> settings by which its decoder alone learns.
+
+    Raises: WrongWeights: the model is of another family.
+    """
+    if not isinstance(model, type(config.model)):
+        raise WrongWeights(f"the model to start from is not of the family {config.family}; name its --family")
     rate = config.rate / 6
     if config.family == "t1d" and model.fine_levels:  # a part that is new learns, and nothing else
         model, rate = replace(model, fine_channels=model.fine_channels or FINE_CHANNELS), config.rate
