@@ -154,6 +154,13 @@ def test_missing_tokens_can_be_guessed(tiny_model, photo):
         codec.decode_partial(cut, tiny_model, guess="best")
 
 
+def test_guesses_stay_where_tokens_may_be(tiny_model):
+    second = np.where(np.arange(6) < 4, 5, -1).astype(np.int32) * np.ones((4, 1), np.int32)
+    levels = [np.zeros((2, 3), np.int32), second, np.full((4, 6), -1, np.int32)]
+    filled = fill(levels, 2, tiny_model.prior)
+    assert np.array_equal(filled[2] >= 0, second >= 0)
+
+
 def test_a_damaged_level_is_not_counted_as_whole(tiny_model, photo):
     data = codec.encode(np.tile(photo, (2, 2, 1)), tiny_model, levels=3)
     noticed = 0

@@ -32,7 +32,7 @@ effort = click.option(
     type=click.IntRange(0, 9),
     default=0,
     show_default=True,
-    help="How long to search for tokens that look better: 1 takes six times as long as 0, 9 seventy times.",
+    help="How long to search for tokens that look better: 1 takes seven times as long as 0, 9 seventy times.",
 )
 threads = click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: one per core]")
 force = click.option("--force", is_flag=True, help="Overwrite outputs that exist.")
