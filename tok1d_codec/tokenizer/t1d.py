@@ -146,8 +146,9 @@ class PixelHead(nn.Module):
         self.out = nn.Conv2d(channels, 3 * self.scale**2, 3, padding=1)
         zero_init(self.out)
         self.joint = sum(1 + blocks for blocks in config.head_blocks[:JOINT])  # modules before the branch comes in
-        sizes = config.head_channels[JOINT - 1], config.patch // 2**JOINT, config.fine_channels
-        self.fine = FineBranch(*sizes) if config.fine_channels else None
+        self.fine = None
+        if wide := config.fine_channels:
+            self.fine = FineBranch(config.head_channels[JOINT - 1], config.patch // 2**JOINT, wide)
 
     def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
