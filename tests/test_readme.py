@@ -29,7 +29,7 @@ def test_the_commands_for_use_run_in_order(tmp_path, monkeypatch, photo, capsys)
     monkeypatch.chdir(tmp_path)
     Image.fromarray(photo).save("in.png")
     commands = [shlex.split(line)[1:] for line in SHELL if re.match(USE, line)]
-    assert len(commands) == 8
+    assert len(commands) == 9
     for command in commands:
         partial = "--partial" in command
         if partial:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from .models.store import Model
+    from .rate import Box
 
     Picture = Union[Image.Image, np.ndarray, torch.Tensor]
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 def encode(
     image: Picture | Sequence[Picture], model: Model | str = "t1d", *, levels: int | None = None,
     quality: float | None = None, bpp: float | None = None, size: int | None = None, effort: int = 0,
+    roi: Sequence[Box] = (),
 ) -> bytes | list[bytes]:  # fmt: skip
     """Picture -> the bytes of a `.t1d` file; several pictures -> a list of them.
 
@@ -33,17 +35,18 @@ def encode(
         model: what `load_model` gave, or its name.
         levels, quality, bpp, size: at most one of them says how large the file may be; see `rate.Target`.
         effort: 0 to 9, how long to search for tokens that look better at that size.
+        roi: regions of interest, (left, top, right, bottom) in pixels, which get more of the bytes than others.
 
     Raises:
         BadPicture: not a picture of these kinds. LimitExceeded: a side or the area is too large.
         TargetTooSmall: no file of this picture has so few bytes.
-        ValueError: a target out of its range.
+        ValueError: a target out of its range, or a region that is not within the picture.
 
     Example:
         >>> data = encode(Image.open("in.png"), bpp=0.02)
     """
     loaded = _loaded(model)
-    target = {"levels": levels, "quality": quality, "bpp": bpp, "size": size, "effort": effort}
+    target = {"levels": levels, "quality": quality, "bpp": bpp, "size": size, "effort": effort, "roi": roi}
     if _is_batch(image):
         return [codec.encode(to_pixels(one), loaded, **target) for one in image]
     return codec.encode(to_pixels(image), loaded, **target)

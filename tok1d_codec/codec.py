@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -20,7 +20,9 @@ from .errors import BadPicture, WrongWeights
 from .models.cards import ModelCard, card_by_id
 from .models.store import load_model, load_prior
 from .prior.fill import fill
-from .rate import DEFAULT_QUALITY, Target, at_depth, fit, keep_most_urgent, largest, wanted
+from .rate import (
+    DEFAULT_QUALITY, Box, Target, at_depth, check_boxes, favoured, fit, keep_most_urgent, largest, wanted,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +34,7 @@ GUESSES = ("none", "likely", "sample")
 
 def encode(
     pixels: np.ndarray, model: Model, levels: int | None = None, *, quality: float | None = None,
-    bpp: float | None = None, size: int | None = None, effort: int = 0, progress: bool = False,
+    bpp: float | None = None, size: int | None = None, effort: int = 0, roi: Sequence[Box] = (), progress: bool = False,
 ) -> bytes:  # fmt: skip
     """Picture, uint8 (H, W, 3) RGB -> the bytes of a file.
 
@@ -40,19 +42,29 @@ def encode(
         levels, quality, bpp, size: at most one of them; see `Target`. The default is DEFAULT_QUALITY.
         effort: 0 to 9, how long to search for better tokens; see `tok1d_codec.effort`. Without effect for a
             model that cannot leave tokens out.
+        roi: regions of interest, which get more of the tokens than others. Without effect where all places get
+            the same: with `levels`, and for such a model.
         progress: show a bar on stderr while that search runs.
 
     Raises:
         BadPicture: not a uint8 (H, W, 3) array. LimitExceeded: a side or the area is too large.
         TargetTooSmall: no file of this picture has so few bytes.
-        ValueError: a target or an effort out of its range, or levels that the model does not have.
+        ValueError: a target or an effort out of its range, levels that the model does not have, a region that is
+            not within the picture.
     """
     target = Target(levels, quality, bpp, size)
     check_effort(effort)
     height, width = _checked_size(pixels)
     if levels is not None and not 1 <= levels <= model.card.levels:
         raise ValueError(f"{levels} levels; model {model.card.name} has 1 to {model.card.levels}")
-    tokens_at = cache(lambda scale: _tokens(pixels, model, scale))
+    check_boxes(roi, height, width)
+
+    @cache
+    def tokens_at(scale: int) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
+        tokens, urgency = _tokens(pixels, model, scale)
+        if roi and urgency is not None:
+            urgency = favoured(urgency, [model.card.patch * stride << scale for stride in model.card.strides[1:]], roi)
+        return tokens, urgency
 
     def write(scale: int, kept: int) -> bytes:
         tokens, urgency = tokens_at(scale)

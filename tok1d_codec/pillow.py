@@ -45,8 +45,9 @@ class T1DImage(ImageFile.ImageFile):
 
 
 def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
-    """Options of `Image.save`: model, effort, and one of levels, quality, bpp, size."""
-    options = {k: image.encoderinfo[k] for k in ("levels", "quality", "bpp", "size", "effort") if k in image.encoderinfo}
+    """Options of `Image.save`: model, effort, roi, and one of levels, quality, bpp, size."""
+    known = ("levels", "quality", "bpp", "size", "effort", "roi")
+    options = {k: image.encoderinfo[k] for k in known if k in image.encoderinfo}
     file.write(encode(image, image.encoderinfo.get("model", "t1d"), **options))
 
 

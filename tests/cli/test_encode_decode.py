@@ -161,3 +161,13 @@ def test_threads(t1d_file, run):
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_region_of_interest(model, run, folder):
+    assert run("encode", "cat.png", "cat.t1d", "-q", 60)[0] == 0
+    assert run("encode", "cat.png", "roi.t1d", "-q", 60, "--roi", "0,0,32,32", "--roi", "32,0,60,20")[0] == 0
+    assert (folder / "cat.t1d").read_bytes() != (folder / "roi.t1d").read_bytes()
+    for box, said in {"0,0,9999,5": "within", "5,5,5,5": "within", "1,2,3": "such as", "a,b,c,d": "such as"}.items():
+        code, _, err = run("encode", "cat.png", "bad.t1d", "--roi", box)
+        assert code == 2 and said in err and not (folder / "bad.t1d").exists()
+    assert run("encode", "cat.png", "bad.t1d", "--roi", "0,0,9,9", "--levels", 2)[0] == 2

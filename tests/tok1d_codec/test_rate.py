@@ -12,7 +12,7 @@ from bitstream.header import pack_header
 from tok1d_codec import codec
 from tok1d_codec.errors import TargetTooSmall
 from tok1d_codec.prior.fill import fill
-from tok1d_codec.rate import EVALUATIONS, Target, at_depth, keep_most_urgent, largest
+from tok1d_codec.rate import EVALUATIONS, FAVOUR, Target, at_depth, favoured, keep_most_urgent, largest
 
 
 def tokens_of(data: bytes, model) -> list[np.ndarray]:
@@ -171,3 +171,30 @@ def test_a_damaged_level_is_not_counted_as_whole(tiny_model, photo):
             codec.decode(bytes(broken), tiny_model)
         noticed += codec.decode_partial(bytes(broken[:-1]), tiny_model)[1].complete == 0
     assert noticed >= 5  # one in 256 passes the check of the first level
+
+
+BOX = (100, 20, 150, 90)  # the right part of `photo`
+
+
+def test_a_region_of_interest_gets_more_of_the_same_bytes(tiny_model, photo):
+    def kept(**options) -> tuple[int, int]:
+        """-> tokens after the first level, in all and in BOX."""
+        levels = tokens_of(codec.encode(photo, tiny_model, size=37, **options), tiny_model)[1:]
+        return sum((t >= 0).sum() for t in levels), sum((t[:, 3:] >= 0).sum() for t in levels)
+
+    (everywhere, inside), (still, more) = kept(), kept(roi=[BOX])
+    assert more > inside > 0 and abs(still - everywhere) <= 2
+    assert codec.encode(photo, tiny_model, 2, roi=[BOX]) == codec.encode(photo, tiny_model, 2)
+
+
+def test_favoured_places_are_those_that_a_box_reaches():
+    coarse, fine = favoured([np.ones((3, 5)), np.ones((6, 10))], (32, 16), [BOX])
+    assert coarse.tolist() == [[1, 1, 1, FAVOUR, FAVOUR]] * 3
+    assert fine[0].tolist() == [1] * 10 and fine[1].tolist() == [1] * 6 + [FAVOUR] * 4 and (fine[1:] == fine[1]).all()
+    assert (np.kron(coarse, np.ones((2, 2))) >= fine).all()
+
+
+@pytest.mark.parametrize("box", [(5, 5, 5, 9), (0, 0, 161, 9), (-1, 0, 4, 4), (0, 9, 4, 3)])
+def test_a_region_outside_the_picture_is_refused(tiny_model, photo, box):
+    with pytest.raises(ValueError, match="within 160x96"):
+        codec.encode(photo, tiny_model, roi=[box])

@@ -27,6 +27,17 @@ class Bytes(click.ParamType):
         return size
 
 
+class Box(click.ParamType):
+    """LEFT,TOP,RIGHT,BOTTOM in pixels, as Pillow has it."""
+
+    name = "box"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if not re.fullmatch(r"\d+(,\d+){3}", str(value)):
+            self.fail(f"{value!r} is not LEFT,TOP,RIGHT,BOTTOM in pixels, such as 40,20,120,80")
+        return tuple(map(int, str(value).split(",")))
+
+
 @click.command()
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("target", metavar="OUT", type=FILE)
@@ -34,6 +45,8 @@ class Bytes(click.ParamType):
 @click.option("--bpp", type=options.Finite(min=0, min_open=True), help="At most so many bits per pixel.")
 @click.option("--size", type=Bytes(), help="At most so many bytes: 600, 600B, 1.5kB.")
 @click.option("--levels", type=click.IntRange(min=1), help="The same number of levels for all of the picture.")
+@click.option("--roi", multiple=True, type=Box(), metavar="LEFT,TOP,RIGHT,BOTTOM",
+              help="A region of interest, in pixels, that gets more of the bytes, such as a face; may be repeated.")
 @options.effort
 @options.model
 @options.device
@@ -47,6 +60,7 @@ def encode(
     bpp: float | None,
     size: int | None,
     levels: int | None,
+    roi: tuple[tuple[int, int, int, int], ...],
     effort: int,
     model: str,
     device: str,
@@ -61,9 +75,12 @@ def encode(
     from bitstream.container import part_bytes, unpack
     from tok1d_codec.image.io import atomic_write, check_output, read_picture
     from tok1d_codec.models.cards import card_by_name
+    from tok1d_codec.rate import check_boxes
 
     asked = {"--quality": quality, "--bpp": bpp, "--size": size, "--levels": levels}
     given = [name for name, value in asked.items() if value is not None]
+    if roi and levels is not None:
+        raise click.UsageError("--levels are the same for all of the picture; --roi goes with -q, --bpp and --size")
     if len(given) > 1:
         raise click.UsageError(f"{' and '.join(given)} exclude each other; give one of them")
     check_output(target, force)
@@ -74,6 +91,10 @@ def encode(
     picture = read_picture(source)
     for note in picture.notes:
         say(f"t1d: {source}: {note}")
+    try:
+        check_boxes(roi, *picture.pixels.shape[:2])
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--roi") from None
     use_threads(threads)
     read = time.perf_counter()
     from tok1d_codec.codec import encode as encode_pixels
@@ -84,8 +105,9 @@ def encode(
         say(f"t1d: --effort has no effect on models of the family {loaded.card.family}")
     ready = time.perf_counter()
     data = encode_pixels(
-        picture.pixels, loaded, levels, quality=quality, bpp=bpp, size=size, effort=effort, progress=sys.stderr.isatty()
-    )
+        picture.pixels, loaded, levels, quality=quality, bpp=bpp, size=size, effort=effort, roi=roi,
+        progress=sys.stderr.isatty(),
+    )  # fmt: skip
     done = time.perf_counter()
     atomic_write(target, data, force)
 
