@@ -63,7 +63,7 @@ def encode(
     def tokens_at(scale: int) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
         tokens, urgency = _tokens(pixels, model, scale)
         if roi and urgency is not None:
-            urgency = favoured(urgency, [model.card.patch * stride << scale for stride in model.card.strides[1:]], roi)
+            urgency = favoured(urgency, [side << scale for side in model.card.sides[1:]], roi)
         return tokens, urgency
 
     def write(scale: int, kept: int) -> bytes:

@@ -58,7 +58,9 @@ def test_filters_go_over_patches_of_few_levels(tiny_model, monkeypatch, name):
 @torch.no_grad()
 def test_the_halo_covers_what_the_bundled_design_sees():
     torch.manual_seed(0)
-    config = TokenizerConfig(width=32, heads=2, head_channels=(16, 12, 8, 8), smooth_chroma=True, remove_repeats=True, fine_levels=1, fine_channels=8)
+    config = TokenizerConfig(
+        width=32, heads=2, head_channels=(16, 12, 8, 8), smooth_chroma=True, remove_repeats=True, fine_levels=1, fine_channels=8
+    )  # fmt: skip
     decoder = T1DTokenizer(config).decoder
     for parameter in decoder.head.parameters():
         parameter.add_(torch.randn_like(parameter) * 0.1)

@@ -119,8 +119,8 @@ def _weights(card: ModelCard) -> tuple[str, str]:
 def _levels(card: ModelCard) -> str:
     """Model card -> what a token of each level takes: "10 bits per 64x64 px, 9 x 10 bits per 32x32 px"."""
     tokens = [
-        f"{(size - 1).bit_length()} bits per {card.patch * stride}x{card.patch * stride} px"
-        for size, stride in zip(card.codebook_sizes, card.strides, strict=True)
+        f"{(size - 1).bit_length()} bits per {side}x{side} px"
+        for size, side in zip(card.codebook_sizes, card.sides, strict=True)
     ]
     runs = [(token, len(list(run))) for token, run in groupby(tokens)]
     return ", ".join(token if count == 1 else f"{count} x {token}" for token, count in runs)

@@ -36,10 +36,14 @@ class ModelCard:
         """The 32 bytes that tie a file's checksum to these weights; the first is the file's weights tag."""
         return bytes.fromhex(self.sha256)
 
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Pixels along a side of what a token of each level stands for."""
+        return tuple(self.patch * stride for stride in self.strides)
+
     def token_shapes(self, height: int, width: int, levels: int | None = None) -> list[tuple[int, int]]:
         """Picture size in pixels -> (rows, cols) of the first `levels` levels (all, if None)."""
-        sides = [self.patch * stride for stride in self.strides[:levels]]
-        return [(-(-height // side), -(-width // side)) for side in sides]
+        return [(-(-height // side), -(-width // side)) for side in self.sides[:levels]]
 
 
 _T1D_1 = ModelCard(
@@ -84,49 +88,52 @@ _T1D_8 = ModelCard(
 )
 
 
-def _with_tokens_of_t1d_2(model_id: int, sha256: str, trained: str) -> ModelCard:
+def _with_tokens_of(card: ModelCard, model_id: int, sha256: str, trained: str) -> ModelCard:
     name = f"t1d-{model_id}"
-    return replace(_T1D_2, id=model_id, name=name, file=f"{name}.safetensors", sha256=sha256, trained=trained)
+    return replace(card, id=model_id, name=name, file=f"{name}.safetensors", sha256=sha256, trained=trained)
 
 
 CARDS: tuple[ModelCard, ...] = (
     _T1D_1,
     _T1D_2,
-    _with_tokens_of_t1d_2(
+    _with_tokens_of(
+        _T1D_2,
         3,
         "3978dc0a78141f394b3dd72d2cf07d4f1291ae3d8fbd188911996e9ca9d2df2c",
         "2026-11, 7,073 photographs, two CPU cores, the decoder of t1d-2 trained further",
     ),
-    _with_tokens_of_t1d_2(
+    _with_tokens_of(
+        _T1D_2,
         4,
         "a3333b28df4ef0c068d8114f7d4b20315f8c22a78b7c3864a9add7ca812c8ca9",
         "2026-11, 7,073 photographs, two CPU cores, the decoder of t1d-3 trained further",
     ),
-    _with_tokens_of_t1d_2(
+    _with_tokens_of(
+        _T1D_2,
         5,
         "2204ca0ca7646c907150dccf572d3e6b9e30e6f2ce6f8deb43cd5a5ecb62f9b0",
         "2026-11, 7,073 photographs, two CPU cores, a deeper decoder for the tokens of t1d-4",
     ),
-    _with_tokens_of_t1d_2(
+    _with_tokens_of(
+        _T1D_2,
         6,
         "c2bbd47e0ccfaabb4b24a1b7eeb1359a61edc8a4f31ee33c961f1eff5771a9db",
         "2026-11, 7,073 photographs, two CPU cores, "
         "the decoder of t1d-5 with a filter of chroma, trained further",
     ),
-    _with_tokens_of_t1d_2(
+    _with_tokens_of(
+        _T1D_2,
         7,
         "c9ffa8b239272c53359c896add0dfb4aa567e6a2008f5360bcb4838455d8573e",
         "2026-11, 7,073 photographs, two CPU cores, "
         "the decoder of t1d-6 with a filter of repeating detail, trained further",
     ),
     _T1D_8,
-    replace(
+    _with_tokens_of(
         _T1D_8,
-        id=9,
-        name="t1d-9",
-        file="t1d-9.safetensors",
-        sha256="b8be4881ab4c14e9ed98d0b8f6b5fc52a8b0b1679d90f963606b90dba276b9e0",
-        trained="2026-11, 7,073 photographs, two CPU cores, a branch of t1d-8's decoder that hears fine tokens",
+        9,
+        "b8be4881ab4c14e9ed98d0b8f6b5fc52a8b0b1679d90f963606b90dba276b9e0",
+        "2026-11, 7,073 photographs, two CPU cores, a branch of t1d-8's decoder that hears fine tokens",
     ),
 )
 

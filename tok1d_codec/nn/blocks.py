@@ -1,4 +1,4 @@
-"""Building blocks: a transformer block for tokens; a residual block, an upsampler and a box filter for maps."""
+"""Building blocks: a transformer block for tokens; a residual block, an upsampler, a box filter and differences for maps."""
 
 from __future__ import annotations
 
@@ -75,3 +75,8 @@ def enlarged(x: Tensor, factor: int) -> Tensor:
 def box_mean(x: Tensor, radius: int) -> Tensor:
     """(B, C, h, w) -> the same shape, each place the mean of those within `radius`; the edge is repeated outwards."""
     return F.avg_pool2d(F.pad(x, (radius,) * 4, mode="replicate"), 2 * radius + 1, stride=1)
+
+
+def steps(x: Tensor, dim: int) -> Tensor:
+    """(B, C, H, W) -> differences to the next pixel along `dim`, same shape, 0 at the end."""
+    return x.diff(dim=dim, append=x.narrow(dim, -1, 1))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .blocks import box_mean, enlarged
+from .blocks import box_mean, enlarged, steps
 
 HALF = 1e-3  # squared difference of neighbouring pixels in [-1, 1] at which a place counts as half plain
 CELL = 8  # pixels
@@ -21,8 +21,3 @@ def plainness(images: Tensor) -> Tensor:
     squares = sum(steps(images, dim).square().mean(1, keepdim=True) for dim in (2, 3))
     energy = box_mean(F.avg_pool2d(squares, CELL, ceil_mode=True), 1)
     return enlarged(HALF / (HALF + energy), CELL)[..., : images.shape[2], : images.shape[3]]
-
-
-def steps(x: Tensor, dim: int) -> Tensor:
-    """(B, C, H, W) -> differences to the next pixel along `dim`, same shape, 0 at the end."""
-    return x.diff(dim=dim, append=x.narrow(dim, -1, 1))

@@ -111,15 +111,11 @@ class _Region:
         features = self.decoder.features(everything, self.depth)
         if not self.has_fine:
             return self.distance(self._pixels(*features)).sum(), self.fine_tokens
-        if self.decoder.head.fine is None:
-            restored = self._pixels(*features)
-            found = self._fine(self.original - restored) if anew else self.fine_around
-        else:
-            with torch.no_grad():
-                found = self._fine(self.original - self._pixels(*features)) if anew else self.fine_around
-            restored = self._pixels(*features, self.added(found, 0, self.depth.shape[2], 0, self.depth.shape[3]))
         with torch.no_grad():
-            better = self.fine.add_(restored.clone(), found)
+            found = self._fine(self.original - self._pixels(*features)) if anew else self.fine_around
+            added = self.added(found, 0, self.depth.shape[2], 0, self.depth.shape[3])
+        restored = self._pixels(*features, added)
+        better = (restored + added[..., : restored.shape[2], : restored.shape[3]]).clamp(0, 1)
         self.pixels = restored + (better - restored).detach()
         rows, cols = (slice(side.start * SIDE, side.stop * SIDE) for side in self.inside)
         return self.distance(self.pixels).sum(), [level[:, rows, cols] for level in found]
@@ -131,7 +127,6 @@ class _Region:
         # measured as the decoder clamps it, with a gradient also where it does
         return restored + (restored.clamp(0, 1) - restored).detach()
 
-    @torch.no_grad()
     def _fine(self, rest: Tensor) -> list[Tensor]:
         """What is left over of the square and its surroundings -> fine tokens, where there are some."""
         tokens, _ = self.fine.quantizer.encode(self._components(rest) + self.nudge)

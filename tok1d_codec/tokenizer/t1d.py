@@ -210,8 +210,7 @@ class T1DTokenizer(Tokenizer):
     def rank(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """The best tokens by `search`, and by level the urgency (B, rows, cols) of those after the first."""
         indices, errors = search(self.quantizer, self.latents(images))
-        power = images.new_full((len(images),), POWER)
-        ranks = urgency(errors[:, :-1], power, torch.ones_like(power))
+        ranks = coarse_urgency(errors)
         if self.fine is None:
             return indices, list(ranks.unbind(1))
         fine, gains = self._fine(images, deepest(indices))
@@ -263,6 +262,12 @@ class T1DTokenizer(Tokenizer):
         inside = [level[:, SIDE * top : SIDE * bottom, SIDE * left : SIDE * right] for level in fine]
         pixels, p = self.fine.pixels(inside), self.config.patch
         return F.pad(pixels, (0, p * (right - left) - pixels.shape[-1], 0, p * (bottom - top) - pixels.shape[-2]))
+
+
+def coarse_urgency(errors: Tensor) -> Tensor:
+    """Errors of the latents after 1, 2, ... coarse levels (B, levels, h, w) -> urgency of all but the first."""
+    power = errors.new_full((len(errors),), POWER)
+    return urgency(errors[:, :-1], power, torch.ones_like(power))
 
 
 def fine_urgency(gains: Tensor, last: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from ..tokenizer.allocation import allocate, urgency
 from ..tokenizer.codebooks import Quantizer
 from ..tokenizer.quantizer import ResidualVQ
 from ..tokenizer.search import choose, search
-from ..tokenizer.t1d import LATENT_SCALE, POWER, T1DTokenizer, fine_urgency
+from ..tokenizer.t1d import LATENT_SCALE, T1DTokenizer, coarse_urgency, fine_urgency
 from ..tokenizer.tiled import TiledTokenizer
 from .masks import spread_thresholds
 from .presets import TrainConfig
@@ -67,14 +67,14 @@ class T1DTrainee(Trainee):
 
         Fine tokens code what the tokens that are kept leave over; in a file of effort 0, what all coarse ones do.
         """
-        model, b = self.model, len(images)
+        model = self.model
         y, x, seen = self._window(images)
         with torch.no_grad():
             with autocast:
                 z = model.encoder(model.encoder.coefficients(images))
             tokens, errors = search(model.quantizer, z, width=SEARCH_WIDTH)
-            ranks = urgency(errors[:, :-1], z.new_full((b,), POWER), z.new_ones(b))
-            place = LEAST_PLACE + (1 - LEAST_PLACE) * torch.rand(b, 1, 1, 1)
+            ranks = coarse_urgency(errors)
+            place = LEAST_PLACE + (1 - LEAST_PLACE) * torch.rand(len(images), 1, 1, 1)
             threshold = spread_thresholds(place).to(z)
             depth = 1 + (ranks > threshold).sum(1, keepdim=True)
             kept = model.quantizer.decode(choose(tokens, depth), z.shape[-2:])

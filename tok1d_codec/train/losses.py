@@ -10,10 +10,10 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..errors import MissingData, WrongWeights
-from ..nn.blocks import box_mean
+from ..nn.blocks import box_mean, steps
 from ..nn.discriminator import PatchDiscriminator, hinge_loss
 from ..nn.lpips import LPIPS
-from ..nn.plainness import plainness, steps
+from ..nn.plainness import plainness
 from .presets import TrainConfig
 
 FINE = 1e-3  # amplitude in [-1, 1] below which fine detail counts as none
