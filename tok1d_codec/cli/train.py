@@ -34,8 +34,8 @@ def train() -> None:
 @click.option("--init", type=options.FILE,
               help="Start from the weights of this model file instead of from nothing.")
 @click.option("--decoder-only", is_flag=True,
-              help="Leave encoder, codes and prior of --init as they are: only what decodes its tokens learns; with fine "
-                   "levels only the branch that hears them.")
+              help="Leave encoder, codes and prior of --init as they are: only what decodes its tokens learns; where fine "
+                   "levels have no branch yet that hears them, only that.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @options.device
 @options.threads

@@ -18,13 +18,13 @@ from .trainee import Trainee
 
 MAX_POWER = 0.5  # of `urgency`; the encoder's own lies in the middle
 SEARCH_WIDTH = 3  # of the beam in training: most of the gain in a quarter of the time
-LEAST_PLACE = 0.55  # of thresholds, see `spread_thresholds`: below, files have no fine tokens
+LEAST_PLACE = 0.55  # of thresholds, see `spread_thresholds`: below, files have no fine tokens, and the branch no work
 
 
 class T1DTrainee(Trainee):
     """Starts as a PCA coder with k-means codebooks; first learns coefficients; levels have random depth.
 
-    Where the decoder has a branch for fine levels, that alone learns.
+    Where the decoder has a branch for fine levels, that learns, alone or with the rest of the decoder.
     """
 
     model: T1DTokenizer
@@ -36,7 +36,7 @@ class T1DTrainee(Trainee):
         self.branch = self.model.decoder.head.fine
         if self.branch:  # all else stands, so that tokens keep their meaning
             self.model.requires_grad_(False)
-            self.branch.requires_grad_(True)
+            (self.branch if config.branch_only else self.model.decoder).requires_grad_(True)
 
     @property
     def quantizer(self) -> ResidualVQ:
@@ -67,23 +67,28 @@ class T1DTrainee(Trainee):
 
         Fine tokens code what the tokens that are kept leave over; in a file of effort 0, what all coarse ones do.
         """
-        model = self.model
+        model, whole = self.model, not self.config.branch_only
         y, x, seen = self._window(images)
         with torch.no_grad():
             with autocast:
                 z = model.encoder(model.encoder.coefficients(images))
             tokens, errors = search(model.quantizer, z, width=SEARCH_WIDTH)
             ranks = coarse_urgency(errors)
-            place = LEAST_PLACE + (1 - LEAST_PLACE) * torch.rand(len(images), 1, 1, 1)
+            least = 0.0 if whole else LEAST_PLACE
+            place = least + (1 - least) * torch.rand(len(images), 1, 1, 1)
             threshold = spread_thresholds(place).to(z)
             depth = 1 + (ranks > threshold).sum(1, keepdim=True)
             kept = model.quantizer.decode(choose(tokens, depth), z.shape[-2:])
-            with autocast:
-                features, coefficients = (part[:, y, x] for part in model.decoder.features(kept, depth))
+        with torch.set_grad_enabled(whole), autocast:
+            features, coefficients = (part[:, y, x] for part in model.decoder.features(kept, depth))
+        with torch.no_grad():
+            with autocast:  # not that of `features`: what autocast has cast without gradient it keeps so
                 coarse = model.decoder.pixels(features, coefficients, depth[..., y, x]).clamp(-1, 1)
-            fine, gains = model.fine.encode((seen - coarse) / 2)
-            due = fine_urgency(gains, ranks[:, -1, y, x]) > threshold
-            added = model.fine.pixels([torch.where(there, t, -1) for t, there in zip(fine, due.unbind(1))])
+            fine, gains = model.fine.encode((seen - coarse) / 2, SEARCH_WIDTH)
+            fine_depth = (fine_urgency(gains, ranks[:, -1, y, x]) > threshold).sum(1, keepdim=True)
+            there = fine_depth > torch.arange(model.fine.levels, device=z.device)[:, None, None]
+            fine = choose(fine, fine_depth.clamp_min(1))
+            added = model.fine.pixels([torch.where(here, t, -1) for t, here in zip(fine, there.unbind(1))])
         with autocast:
             restored = model.decoder.pixels(features, coefficients, depth[..., y, x], added)
         return restored + 2 * added, seen, z.new_zeros(())  # pixels are in [-1, 1] here

@@ -83,7 +83,7 @@ class Trainer:
         last_save = last_validation = self.minutes
         meter = Meter(self.step)
         with tqdm(total=round(self.config.minutes, 1), unit="min", initial=round(self.minutes, 1),
-                  disable=self.hardware.rank > 0, bar_format="{l_bar}{bar}| {n:.1f}/{total:.1f} min {postfix}") as bar:  # fmt: skip
+                  disable=self.hardware.rank > 0, bar_format=f"{{l_bar}}{{bar}}| {{n:.1f}}/{self.config.minutes:.1f} min {{postfix}}") as bar:  # fmt: skip
             while self.minutes < self.config.minutes:
                 begun = time.monotonic()
                 parts = self.train_step()

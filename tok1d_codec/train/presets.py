@@ -41,6 +41,7 @@ class TrainConfig:
     commitment_weight: float = 4.0  # of what the quantizer asks for
     adversarial_weight: float = 0.05  # of the pixels' gradient; 0.15 raised the squared error by a fifth
     adversarial_start: float = 0.25  # progress at which the discriminator joins
+    branch_only: bool = False  # of a decoder with one for fine levels
     freeze_encoder: float = 0.85  # progress from which encoder and codebooks stand still
     ema: float = 0.999
     start_pictures: int = 1500  # sample for PCA and the first codes

@@ -23,6 +23,7 @@ from .state import RunFolder
 from .validate import Validation
 
 FINE_CHANNELS = 96  # of a new `FineBranch`
+FINE_BORDER_WEIGHT = 2.5  # for decoders of fine levels: losses look at borders of blocks, and files with few tokens show those of patches
 
 
 def run_training(
@@ -39,7 +40,7 @@ def run_training(
         alex, vgg: LPIPS weight files; without `vgg` that loss is left out.
         init: model file to start from; the first stage, without pixels, is then left out.
         decoder_only: the model `init` keeps its encoder, codes and prior, so that its tokens keep their meaning;
-            the decoder may get more layers. Of a model with fine levels only the branch that hears them learns.
+            the decoder may get more layers. If it has fine levels but no branch that hears them, that alone learns.
         quantizer: "vq", "fsq" or "lfq", for any family but t1d, instead of the preset's.
 
     Raises:
@@ -90,8 +91,11 @@ def _for_decoder(config: TrainConfig, model: object) -> TrainConfig:
     if not isinstance(model, type(config.model)):
         raise WrongWeights(f"the model to start from is not of the family {config.family}; name its --family")
     rate = config.rate / 6
-    if config.family == "t1d" and model.fine_levels:  # a part that is new learns, and nothing else
-        model, rate = replace(model, fine_channels=model.fine_channels or FINE_CHANNELS), config.rate
+    if config.family == "t1d" and model.fine_levels and not model.fine_channels:
+        # a branch that is new learns, and nothing else
+        config, rate, model = replace(config, branch_only=True), config.rate, replace(model, fine_channels=FINE_CHANNELS)
+    elif config.family == "t1d" and model.fine_levels:
+        config, rate = replace(config, border_weight=FINE_BORDER_WEIGHT), config.rate / 4
     elif config.family == "t1d":
         model = replace(
             model, decoder_layers=max(model.decoder_layers, config.model.decoder_layers),
