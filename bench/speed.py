@@ -47,7 +47,8 @@ def measure() -> dict:
         small, large = Path(folder) / "small.png", Path(folder) / "large.png"
         Image.fromarray(pixels).save(small)
         Image.fromarray(_picture(LARGE)).save(large, compress_level=1)
-        result["process"] = {**_process("encode", small), **_process("decode", small.with_suffix(".t1d"))}
+        result["process_effort0"] = _process("encode", small, "--effort", "0")
+        result["process"] = {**_process("encode", small, "--force"), **_process("decode", small.with_suffix(".t1d"))}
         result["process_6000x4000"] = {**_process("encode", large),
                                        **_process("decode", large.with_suffix(".t1d"))}
     return result
@@ -89,12 +90,12 @@ def _best(call: Callable) -> float:
     return min(times)
 
 
-def _process(command: str, source: Path) -> dict[str, float]:
+def _process(command: str, source: Path, *options: str) -> dict[str, float]:
     """The command in a process of its own -> its seconds and the most memory it held, in GB."""
     target = source.with_suffix(".t1d" if command == "encode" else ".out.png")
     run = "import resource, sys; from tok1d_codec.cli import main; code = main(sys.argv[1:]); " \
           "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
-    arguments = [sys.executable, "-c", run, command, str(source), str(target)]
+    arguments = [sys.executable, "-c", run, command, str(source), str(target), *options]
     start = time.perf_counter()
     done = subprocess.run(arguments, capture_output=True, check=True)
     seconds = time.perf_counter() - start

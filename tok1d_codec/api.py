@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Union
 import numpy as np
 
 from . import codec
+from .effort import default_effort
 from .errors import BadPicture
 from .models.store import load_model
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 def encode(
     image: Picture | Sequence[Picture], model: Model | str = "t1d", *, levels: int | None = None,
-    quality: float | None = None, bpp: float | None = None, size: int | None = None, effort: int = 0,
-    roi: Sequence[Box] = (),
+    quality: float | None = None, bpp: float | None = None, size: int | None = None, effort: int | None = None,
+    roi: Sequence[Box] = (), faces: bool = True,
 ) -> bytes | list[bytes]:  # fmt: skip
     """Picture -> the bytes of a `.t1d` file; several pictures -> a list of them.
 
@@ -34,8 +35,10 @@ def encode(
             [0, 1]; or a list of these, or an array with one more axis in front.
         model: what `load_model` gave, or its name.
         levels, quality, bpp, size: at most one of them says how large the file may be; see `rate.Target`.
-        effort: 0 to 9, how long to search for tokens that look better at that size.
+        effort: 0 to 9, how long to search for tokens that look better at that size; None is what
+            `effort.default_effort` says.
         roi: regions of interest, (left, top, right, bottom) in pixels, which get more of the bytes than others.
+        faces: find faces, and take them for regions of interest too.
 
     Raises:
         BadPicture: not a picture of these kinds. LimitExceeded: a side or the area is too large.
@@ -46,10 +49,14 @@ def encode(
         >>> data = encode(Image.open("in.png"), bpp=0.02)
     """
     loaded = _loaded(model)
-    target = {"levels": levels, "quality": quality, "bpp": bpp, "size": size, "effort": effort, "roi": roi}
     if _is_batch(image):
-        return [codec.encode(to_pixels(one), loaded, **target) for one in image]
-    return codec.encode(to_pixels(image), loaded, **target)
+        target = {"levels": levels, "quality": quality, "bpp": bpp, "size": size}
+        return [encode(one, loaded, **target, effort=effort, roi=roi, faces=faces) for one in image]
+    pixels = to_pixels(image)
+    effort = default_effort(pixels) if effort is None else effort
+    return codec.encode(
+        pixels, loaded, levels, quality=quality, bpp=bpp, size=size, effort=effort, roi=roi, faces=faces
+    )
 
 
 def decode(

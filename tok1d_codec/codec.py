@@ -34,7 +34,8 @@ GUESSES = ("none", "likely", "sample")
 
 def encode(
     pixels: np.ndarray, model: Model, levels: int | None = None, *, quality: float | None = None,
-    bpp: float | None = None, size: int | None = None, effort: int = 0, roi: Sequence[Box] = (), progress: bool = False,
+    bpp: float | None = None, size: int | None = None, effort: int = 0, roi: Sequence[Box] = (), faces: bool = True,
+    progress: bool = False,
 ) -> bytes:  # fmt: skip
     """Picture, uint8 (H, W, 3) RGB -> the bytes of a file.
 
@@ -44,6 +45,7 @@ def encode(
             model that cannot leave tokens out.
         roi: regions of interest, which get more of the tokens than others. Without effect where all places get
             the same: with `levels`, and for such a model.
+        faces: faces are found, and are regions of interest too.
         progress: show a bar on stderr while that search runs.
 
     Raises:
@@ -60,10 +62,16 @@ def encode(
     check_boxes(roi, height, width)
 
     @cache
+    def regions() -> list[Box]:
+        from .nn.faces import find_faces
+
+        return [*roi, *(find_faces(_image(pixels, model, 0)) if faces else ())]
+
+    @cache
     def tokens_at(scale: int) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
         tokens, urgency = _tokens(pixels, model, scale)
-        if roi and urgency is not None:
-            urgency = favoured(urgency, [side << scale for side in model.card.sides[1:]], roi)
+        if urgency is not None:
+            urgency = favoured(urgency, [side << scale for side in model.card.sides[1:]], regions())
         return tokens, urgency
 
     def write(scale: int, kept: int) -> bytes:
@@ -74,7 +82,7 @@ def encode(
 
     limit_bytes = target.most_bytes(height, width)
     if levels is not None:
-        data = _write(at_depth(tokens_at(0)[0][:levels], levels), model, height, width, 0)
+        data = _write(at_depth(tokens_at(0)[0], levels), model, height, width, 0)
     elif limit_bytes is not None:
         data = fit(write, lambda scale: _count(tokens_at(scale)[1]), limit_bytes)
     else:
@@ -139,7 +147,7 @@ def tokenize(pixels: np.ndarray, model: Model, levels: int | None = None) -> lis
     Raises: BadPicture, LimitExceeded.
     """
     _checked_size(pixels)
-    return at_depth(_tokens(pixels, model, 0)[0][:levels], levels or model.card.levels)
+    return at_depth(_tokens(pixels, model, 0)[0], levels or model.card.levels)
 
 
 def model_name(data: bytes) -> str:

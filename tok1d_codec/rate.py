@@ -94,7 +94,7 @@ def keep_most_urgent(tokens: list[np.ndarray], urgency: list[np.ndarray], kept: 
     """All tokens of a picture -> the first level and the `kept` most urgent others; the rest is ABSENT.
 
     Args:
-        tokens: per level int (rows, cols), or as `at_depth` takes them.
+        tokens: per level int (rows, cols), or as `Tokenizer.rank` has them.
         urgency: of each level after the first (rows, cols), never growing with the level.
     """
     ranks = np.concatenate([level.reshape(-1) for level in urgency])
@@ -104,27 +104,41 @@ def keep_most_urgent(tokens: list[np.ndarray], urgency: list[np.ndarray], kept: 
     ends = np.cumsum([level.size for level in urgency])
     masks = [part.reshape(level.shape) for part, level in zip(np.split(chosen, ends[:-1]), urgency)]
     masks = [mask for mask in masks if mask.any()]
-    # only levels of patches depend on the depth, and what is kept of finer ones does not count for it
-    depth = 1 + sum(mask for mask in masks if mask.shape == urgency[0].shape)
-    tokens = at_depth(tokens[: 1 + len(masks)], depth)
-    return [tokens[0], *(np.where(mask, level, ABSENT) for mask, level in zip(masks, tokens[1:]))]
+    return _chosen(tokens, [np.ones(tokens[0].shape[-2:], bool), *masks])
 
 
-def at_depth(tokens: list[np.ndarray], depth: np.ndarray | int) -> list[np.ndarray]:
-    """Tokens by how many levels a place keeps -> those for `depth`, (rows, cols) or one number, per level (rows, cols).
+def at_depth(tokens: list[np.ndarray], levels: int) -> list[np.ndarray]:
+    """All tokens of a picture -> those of places that keep the first `levels` levels, (rows, cols) each."""
+    return _chosen(tokens, [np.ones(level.shape[-2:], bool) for level in tokens[:levels]])
 
-    Args:
-        tokens: per level int (rows, cols), whatever the depth, or (depths, rows, cols) for depths 1, 2, ...; the
-            last of them counts for all beyond.
+
+def _chosen(tokens: list[np.ndarray], masks: list[np.ndarray]) -> list[np.ndarray]:
+    """All tokens of a picture, which of them are kept, by level -> these, ABSENT elsewhere.
+
+    Tokens are (rows, cols) for a level, or as `Tokenizer.rank` has them.
     """
+    found = []
+    for group in groups([len(level) if level.ndim == 3 else None for level in tokens]):
+        kept = [(tokens[i], masks[i]) for i in group if i < len(masks)]
+        depth = sum(1 if level.ndim == 2 else mask.astype(int) for level, mask in kept)
+        for level, mask in kept:
+            if level.ndim == 3:
+                level = np.take_along_axis(level, np.maximum(depth, 1)[None] - 1, 0)[0]
+            found.append(np.where(mask, level, ABSENT))
+    return found
 
-    def pick(level: np.ndarray) -> np.ndarray:
-        if level.ndim == 2:
-            return level
-        place = np.minimum(np.broadcast_to(depth, level.shape[1:]), len(level)) - 1
-        return np.take_along_axis(level, place[None], 0)[0]
 
-    return [pick(level) for level in tokens]
+def groups(depths: Sequence[int | None]) -> list[range]:
+    """Depths that tokens of each level are given for, or None -> the levels whose tokens depend on each other.
+
+    Those before the first that depends on a depth are of its group: the depths count them.
+    """
+    found, start = [], 0
+    while start < len(depths):
+        end = start + next((n for n in depths[start:] if n), len(depths) - start)
+        found.append(range(start, end))
+        start = end
+    return found
 
 
 def fit(write: Callable[[int, int], bytes], most: Callable[[int], int], limit_bytes: int) -> bytes:

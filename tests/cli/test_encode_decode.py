@@ -171,3 +171,24 @@ def test_a_region_of_interest(model, run, folder):
         code, _, err = run("encode", "cat.png", "bad.t1d", "--roi", box)
         assert code == 2 and said in err and not (folder / "bad.t1d").exists()
     assert run("encode", "cat.png", "bad.t1d", "--roi", "0,0,9,9", "--levels", 2)[0] == 2
+
+
+def test_the_default_effort_is_the_one_that_the_help_names(model, run, folder, monkeypatch):
+    help_text = next(option for option in encode.params if option.name == "effort").help
+    assert "[default: 1 for pictures of up to a megapixel, 0 for larger ones]" in help_text
+    monkeypatch.setattr("tok1d_codec.codec.STEPS", (0, 8))  # a network of random weights needs more than one
+    for name, options in {"plain": ("--effort", 0), "once": ("--effort", 1), "default": ()}.items():
+        assert run("encode", "cat.png", f"{name}.t1d", "-q", 60, *options)[0] == 0
+    plain, once, default = ((folder / f"{name}.t1d").read_bytes() for name in ("plain", "once", "default"))
+    assert default == once != plain
+    monkeypatch.setattr("tok1d_codec.effort.QUICK_PIXELS", 100)
+    assert run("encode", "cat.png", "large.t1d", "-q", 60)[0] == 0
+    assert (folder / "large.t1d").read_bytes() == plain
+
+
+def test_faces_are_found_unless_told_not_to(model, run, folder, monkeypatch):
+    monkeypatch.setattr("tok1d_codec.nn.faces.find_faces", lambda image: [(0, 0, 32, 32)])
+    for name, option in {"faces": "--faces", "none": "--no-faces", "box": "--roi=0,0,32,32"}.items():
+        assert run("encode", "cat.png", f"{name}.t1d", "-q", 60, option)[0] == 0
+    faces, none, box = ((folder / f"{name}.t1d").read_bytes() for name in ("faces", "none", "box"))
+    assert faces == box != none

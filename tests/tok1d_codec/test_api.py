@@ -41,7 +41,7 @@ def kinds(photo: np.ndarray) -> dict:
 @pytest.mark.parametrize("kind", ["numpy", "Pillow", "uint8", "float"])
 def test_every_kind_of_picture_gives_the_same_file(installed, photo, kind):
     data = tok1d_codec.encode(kinds(photo)[kind], installed, size=50)
-    assert data == codec.encode(photo, installed, size=50)
+    assert data == codec.encode(photo, installed, size=50, effort=1)
     picture = tok1d_codec.decode(data)
     assert picture.shape == photo.shape and np.array_equal(picture, codec.decode(data, installed))
 
@@ -52,15 +52,24 @@ def test_every_kind_of_picture_gives_the_same_file(installed, photo, kind):
 ])  # fmt: skip
 def test_batches_are_lists(installed, photo, batch):
     files = tok1d_codec.encode(batch(photo), installed, levels=2)
-    assert len(files) == 2 and files[0] == codec.encode(photo, installed, 2) != files[1]
+    assert len(files) == 2 and files[0] == codec.encode(photo, installed, 2, effort=1) != files[1]
     assert [p.ndim for p in tok1d_codec.decode(files)] == [3, 3]
     assert len(tok1d_codec.tokenize(batch(photo), installed)) == 2
+
+
+def test_pictures_up_to_a_megapixel_get_effort(installed, photo, monkeypatch):
+    monkeypatch.setattr(codec, "STEPS", (0, 8))  # a network of random weights needs more than one
+    plain, once = (codec.encode(photo, installed, size=50, effort=effort) for effort in (0, 1))
+    assert tok1d_codec.encode(photo, installed, size=50) == once != plain
+    assert tok1d_codec.encode(photo, installed, size=50, effort=0) == plain
+    monkeypatch.setattr("tok1d_codec.effort.QUICK_PIXELS", photo[..., 0].size - 1)
+    assert tok1d_codec.encode(photo, installed, size=50) == plain
 
 
 def test_tokens_are_those_of_the_file(installed, photo):
     for levels in (2, 3):
         tokens = codec.tokenize(photo, installed, levels)
-        container = unpack(tok1d_codec.encode(photo, installed, levels=levels))
+        container = unpack(tok1d_codec.encode(photo, installed, levels=levels, effort=0))
         assert [t.dtype for t in tokens] == [np.int64] * levels
         held = codec.read_tokens(container, installed.card, installed.prior).levels
         assert all(np.array_equal(a, b) for a, b in zip(tokens, held, strict=True))
@@ -87,7 +96,7 @@ def test_other_things_are_refused(installed, wrong):
 def test_pillow_writes_and_reads_t1d(plugin, installed, photo, tmp_path):
     path = tmp_path / "photo.t1d"
     Image.fromarray(photo).save(path, size=60)
-    assert path.read_bytes() == codec.encode(photo, installed, size=60)
+    assert path.read_bytes() == codec.encode(photo, installed, size=60, effort=1)
     with Image.open(path) as image:
         assert (image.format, image.size, image.mode) == ("T1D", (160, 96), "RGB")
         assert np.array_equal(np.asarray(image), codec.decode(path.read_bytes(), installed))

@@ -21,6 +21,7 @@ from tok1d_codec.prior.static import StaticTables, table_from_hits
 from tok1d_codec.rate import keep_most_urgent
 from tok1d_codec.tokenizer import refine
 from tok1d_codec.tokenizer.fine import blend
+from tok1d_codec.tokenizer.search import deepest
 from tok1d_codec.tokenizer.t1d import T1DTokenizer, pad_to_patches
 from tok1d_codec.train.fine import fit
 from tok1d_codec.train.tokens import tokenize
@@ -72,13 +73,31 @@ def test_tokens_take_away_what_they_say(model, photo, monkeypatch):
     monkeypatch.setattr("tok1d_codec.tokenizer.fine.blend", lambda x, block: x)  # comes after
     fine, image = model.tokenizer.fine, as_image(photo)[..., :160, :208]
     rest = image - image.mean((2, 3), keepdim=True)
-    tokens, gains = fine.encode(rest)
+    found, gains = fine.encode(rest)
+    tokens = deepest(found)
     assert [t.shape for t in tokens] == [(1, 10, 13)] * 2 and gains.shape == (1, 2, 10, 13)
     before = rest.square().sum()
     after = (rest - fine.pixels(tokens)).square().sum()
     assert (before - after).item() == pytest.approx(gains.sum().item(), rel=1e-3) and after < before
     only = [torch.where(torch.arange(13) < 5, t, -1) for t in tokens]
     assert not fine.pixels(only)[..., 5 * BLOCK :].any() and fine.pixels(only)[..., : 5 * BLOCK].any()
+
+
+def test_fine_tokens_depend_on_how_many_of_a_block_are_kept(model, photo):
+    fine, image = model.tokenizer.fine, as_image(photo)[..., :160, :208]
+    rest = image - image.mean((2, 3), keepdim=True)
+    nearest = fine.quantizer.encode(fine.components(rest))[0]
+    (first, second), _ = fine.encode(rest)
+    assert torch.equal(first[:, 0], nearest[0]) and (second[:, 0] == -1).all()
+    assert not torch.equal(first[:, 1], first[:, 0])
+    errors = [(rest - fine.pixels(tokens)).square().sum() for tokens in (nearest, [first[:, 1], second[:, 1]])]
+    assert errors[1] < errors[0]
+
+    tokens, urgency = ([x[0].numpy() for x in part] for part in model.tokenizer.rank(as_image(photo)))
+    *_, first, second = keep_most_urgent(tokens, urgency, sum(u.size for u in urgency[:-1]) - 30)
+    assert (second != ABSENT).any() and ((first != ABSENT) & (second == ABSENT)).any()
+    expected = np.where(second == ABSENT, tokens[-2][0], tokens[-2][1])
+    assert np.array_equal(first, np.where(first == ABSENT, ABSENT, expected))
 
 
 def test_pixels_are_added_strip_by_strip(model, monkeypatch):
@@ -194,7 +213,7 @@ def test_tiles_give_what_one_pass_gives(model, photo, monkeypatch):
 def test_training_tokens_have_blocks(model, photo):
     found = tokenize(model.tokenizer, [photo, photo], 1, centred=True)
     assert found.strides == (4, 2, 2, 1, 1) and found.shapes.tolist() == [[10, 12]] * 2  # whole patches
-    assert [level.shape[1:] for level in found.levels] == [(6, 6), (2, 12, 12), (1, 12, 12), (24, 24), (24, 24)]
+    assert [level.shape[1:] for level in found.levels] == [(6, 6)] + [(3, 12, 12)] * 2 + [(2, 24, 24)] * 2
     assert [level.shape[1:] for level in found.urgency] == [(12, 12)] * 2 + [(24, 24)] * 2
 
 
@@ -221,6 +240,12 @@ def test_the_commands_fit_fine_levels_and_their_prior(tmp_path, to_train_from):
     drawn = load_file(tmp_path / "branch" / "model.safetensors")
     assert all(torch.equal(drawn[name], tensor) for name, tensor in whole.items() if not name.startswith("tables."))
     assert drawn["decoder.head.fine.out.weight"].any()
+    again = ["--init", str(tmp_path / "branch" / "model.safetensors"), "--out", str(tmp_path / "again")]
+    assert main([*branch, *again]) == 0
+    later = load_file(tmp_path / "again" / "model.safetensors")
+    changed = {name for name, tensor in later.items() if not torch.equal(drawn[name], tensor)}
+    assert {"decoder.head.fine.out.weight", "decoder.head.out.weight", "decoder.embed.weight"} <= changed
+    assert all(name.startswith(("decoder.", "tables.")) for name in changed)
 
 
 def test_blocks_meet_with_less_of_a_step():

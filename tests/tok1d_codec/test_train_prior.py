@@ -46,7 +46,8 @@ def token_set(count: int = 24, seed: int = 0) -> TokenSet:
     shapes = rng.integers(3, 7, (count, 2))
     urgency = list(np.sort(rng.random((2, count, 12, 12)), axis=0)[::-1].astype(np.float32))
     deeper = fine ^ 1  # what a cell takes on the second level if it goes on to the third
-    levels = [coarse, np.stack([fine, deeper], axis=1), (fine * 5 % 16)[:, None]]
+    absent = np.full_like(fine, -1)
+    levels = [coarse, np.stack([absent, fine, deeper], axis=1), np.stack([absent, absent, fine * 5 % 16], axis=1)]
     return TokenSet([level.astype(np.uint16) for level in levels], shapes, urgency, SIZES, STRIDES)
 
 
@@ -112,9 +113,9 @@ def test_batches_hold_what_is_urgent_in_the_crop():
         assert torch.equal(found >= 0, expected) and expected.any()
         stored = torch.from_numpy(tokens.levels[level][chosen].astype(np.int64))
         if level == 1:
-            stored = torch.where(depth == 2, stored[:, 0], stored[:, 1])
+            stored = torch.where(depth == 2, stored[:, 1], stored[:, 2])
         elif level == 2:
-            stored = stored[:, 0]
+            stored = stored[:, 2]
         assert torch.equal(found[expected], stored[expected])
 
 

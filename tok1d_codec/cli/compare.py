@@ -22,7 +22,7 @@ from tok1d_codec.cli.options import FILE, say, use_threads
 @options.threads
 @options.force
 def compare(sources: tuple[Path, ...], target: Path, rates_bpp: tuple[float, ...], width: int | None,
-            effort: int, model: str, device: str, threads: int | None, force: bool) -> None:  # fmt: skip
+            effort: int | None, model: str, device: str, threads: int | None, force: bool) -> None:  # fmt: skip
     """Show the pictures IN at several rates, each beside WebP of the same number of bytes."""
     from tok1d_codec.cli.contact_sheet import contact_sheet, shrunk
     from tok1d_codec.image.io import check_output, output_format, read_picture, write_picture

@@ -47,6 +47,7 @@ class Box(click.ParamType):
 @click.option("--levels", type=click.IntRange(min=1), help="The same number of levels for all of the picture.")
 @click.option("--roi", multiple=True, type=Box(), metavar="LEFT,TOP,RIGHT,BOTTOM",
               help="A region of interest, in pixels, that gets more of the bytes, such as a face; may be repeated.")
+@click.option("--faces/--no-faces", default=True, help="Find faces, which get more of the bytes.  [default: on]")
 @options.effort
 @options.model
 @options.device
@@ -61,7 +62,8 @@ def encode(
     size: int | None,
     levels: int | None,
     roi: tuple[tuple[int, int, int, int], ...],
-    effort: int,
+    faces: bool,
+    effort: int | None,
     model: str,
     device: str,
     threads: int | None,
@@ -98,14 +100,17 @@ def encode(
     use_threads(threads)
     read = time.perf_counter()
     from tok1d_codec.codec import encode as encode_pixels
+    from tok1d_codec.effort import default_effort
     from tok1d_codec.models.store import load_model
 
     loaded = load_model(model, device=device)
     if effort and loaded.card.family != "t1d":
         say(f"t1d: --effort has no effect on models of the family {loaded.card.family}")
+    if effort is None:
+        effort = default_effort(picture.pixels)
     ready = time.perf_counter()
     data = encode_pixels(
-        picture.pixels, loaded, levels, quality=quality, bpp=bpp, size=size, effort=effort, roi=roi,
+        picture.pixels, loaded, levels, quality=quality, bpp=bpp, size=size, effort=effort, roi=roi, faces=faces,
         progress=sys.stderr.isatty(),
     )  # fmt: skip
     done = time.perf_counter()

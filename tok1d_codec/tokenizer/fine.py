@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..config import SIDE, TokenizerConfig
 from ..nn.blocks import ResidualBlock, box_mean, zero_init
 from .quantizer import ResidualVQ
+from .search import WIDTH, search
 
 PRIORITY = 0.01  # of the squared error, in [0, 1], that a token takes away, beside the urgency of coarse ones
 REACH = 2  # pixels on either side of a border between blocks that are blended
@@ -43,13 +44,14 @@ class FineLevels(nn.Module):
         strips = rest.split(STRIP * self.block, dim=2)
         return torch.cat([self.blocks(strip) @ self.basis for strip in strips], dim=1).permute(0, 3, 1, 2)
 
-    def encode(self, rest: Tensor) -> tuple[list[Tensor], Tensor]:
+    def encode(self, rest: Tensor, width: int = WIDTH) -> tuple[list[Tensor], Tensor]:
         """Originals less what is decoded (B, 3, H, W) in [-1, 1], sides multiples of a block -> tokens and gains.
 
-        Returns: (B, rows, cols) int64 a level; how much squared error each token takes away (B, levels, rows, cols).
+        Returns: tokens as `search` finds them with so many paths; how much squared error each takes away, at most
+            what those of the block before it did (B, levels, rows, cols).
         """
         z = self.components(rest)
-        tokens, errors = self.quantizer.encode(z)
+        tokens, errors = search(self.quantizer, z, width=width)
         before = torch.cat([z.square().mean(1, keepdim=True), errors[:, :-1]], dim=1)
         return tokens, (before - errors) * z.shape[1]
 

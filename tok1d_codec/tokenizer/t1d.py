@@ -204,7 +204,7 @@ class T1DTokenizer(Tokenizer):
         """(B, 3, H, W) in [0, 1], any size -> indices of the first levels, [(B, rows, cols) int64, ...]."""
         levels = len(self.codebook_sizes) if levels is None else levels
         indices = self.quantizer.encode(self.latents(images), min(levels, self.coarse))[0]
-        return indices + self._fine(images, indices)[0][: levels - self.coarse] if levels > self.coarse else indices
+        return indices + deepest(self._fine(images, indices)[0])[: levels - self.coarse] if levels > self.coarse else indices
 
     @torch.inference_mode()
     def rank(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -220,7 +220,7 @@ class T1DTokenizer(Tokenizer):
         """Images, all coarse tokens -> fine tokens for what these leave over, and their gains, as `FineLevels.encode`."""
         rows, cols = self.fine.grid(*images.shape[-2:])
         tokens, gains = self.fine.encode(self.left_over(images, indices))
-        return [level[:, :rows, :cols] for level in tokens], gains[..., :rows, :cols]
+        return [level[..., :rows, :cols] for level in tokens], gains[..., :rows, :cols]
 
     @torch.inference_mode()
     def left_over(self, images: Tensor, indices: list[Tensor]) -> Tensor:

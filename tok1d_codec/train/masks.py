@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..prior.integer import PHASES
 from ..prior.network import PriorNetwork
+from ..rate import groups
 from .tokens import TokenSet
 
 HIGH, LOW = 0.4, 0.003  # urgency of the last tokens in small and in large files
@@ -30,16 +31,17 @@ class Batch:
     def of(cls, tokens: TokenSet, chosen: np.ndarray, threshold: Tensor) -> Batch:
         """The crops `chosen`, less the tokens whose urgency is not above `threshold` (B,); the first level stays whole."""
         urgency = [torch.from_numpy(level[chosen]) for level in tokens.urgency]
-        kept = [ranks > threshold[:, None, None] for ranks in urgency]
-        depth = 1 + sum(mask.long() for mask in kept if mask.shape == kept[0].shape) if kept else None
-        shapes, levels = torch.from_numpy(tokens.shapes[chosen]), []
-        for level, (canvas, stride) in enumerate(zip(tokens.levels, tokens.strides)):
-            found = torch.from_numpy(canvas[chosen].astype(np.int64))
-            if found.dim() == 4:
-                place = (depth - level - 1).clamp(0, found.shape[1] - 1)
-                found = found.gather(1, place[:, None])[:, 0]
-            present = inside(shapes, stride, found.shape[1:])
-            levels.append(torch.where(present & kept[level - 1] if level else present, found, -1))
+        shapes = torch.from_numpy(tokens.shapes[chosen])
+        present = [inside(shapes, stride, canvas.shape[-2:]) for canvas, stride in zip(tokens.levels, tokens.strides)]
+        kept = [present[0], *(there & (ranks > threshold[:, None, None]) for there, ranks in zip(present[1:], urgency))]
+        levels = []
+        for group in groups([canvas.shape[1] if canvas.ndim == 4 else None for canvas in tokens.levels]):
+            depth = sum(kept[level].long() if tokens.levels[level].ndim == 4 else 1 for level in group)
+            for level in group:
+                found = torch.from_numpy(tokens.levels[level][chosen].astype(np.int64))
+                if found.dim() == 4:
+                    found = found.gather(1, depth.clamp_min(1)[:, None] - 1)[:, 0]
+                levels.append(torch.where(kept[level], found, -1))
         return cls(levels)
 
 

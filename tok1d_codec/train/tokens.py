@@ -29,7 +29,7 @@ class TokenSet:
 
     Args:
         levels: uint16, of 0..codebook_sizes[level]-1. (N, rows, cols); or (N, depths, rows, cols) where tokens
-            depend on how many levels a cell keeps: those of cells that keep level + 1, level + 2, ... levels.
+            depend on how many levels a cell keeps, as `Tokenizer.rank` has them.
         shapes: int64 (N, 2), the rows and columns of cells of the last level that a crop has.
         urgency: float32, of each level after the first (N, rows, cols); see `Tokenizer.rank`.
     """
@@ -103,8 +103,6 @@ def tokenize(
         side = _crop_side(sides[chosen].min(0), p, rng, centred)
         crops = np.stack([_cut(pictures[i], side, rng, centred) for i in chosen])
         tokens, urgency = model.rank((to_signed(torch.from_numpy(crops)) + 1) / 2)
-        # of depths at which a level is not kept there is nothing to store
-        tokens = [t[:, level:] if t.dim() == 4 else t for level, t in enumerate(tokens)]
         found = [*tokens, *urgency]
         at = slice(turn * len(order) + start, turn * len(order) + start + len(chosen))
         if not canvases:

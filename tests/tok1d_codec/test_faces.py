@@ -1,0 +1,67 @@
+"""Faces are found, whatever their size, and get more of the bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from PIL import Image
+
+from bitstream.container import unpack
+from tok1d_codec import codec
+from tok1d_codec.nn.faces import find_faces
+
+EYES_AND_MOUTH = (195, 95, 250, 155)  # of scikit-image's astronaut, within her face
+HEAD = (160, 20, 295, 200)
+
+
+def as_image(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
+
+
+def holds(outer: tuple, inner: tuple) -> bool:
+    return outer[0] <= inner[0] and outer[1] <= inner[1] and outer[2] >= inner[2] and outer[3] >= inner[3]
+
+
+@pytest.mark.parametrize("scale", [0.5, 1, 3])
+def test_a_face_is_found_at_any_size(scale):
+    side = round(512 * scale)
+    pixels = np.asarray(Image.fromarray(skimage.data.astronaut()).resize((side, side)))
+    (found,) = find_faces(as_image(pixels))
+    found = [edge / scale for edge in found]
+    assert holds(HEAD, found) and holds(found, EYES_AND_MOUTH)
+
+
+def test_faces_lie_where_they_are():
+    astronaut = skimage.data.astronaut()[:256, 64:384]
+    pair = np.concatenate([astronaut, astronaut[:, ::-1]], axis=1)
+    left, right = sorted(find_faces(as_image(pair)))
+    for found, moved in ((left, lambda x: x + 64), (right, lambda x: 64 + 640 - x)):
+        edges = sorted(moved(x) for x in (found[0], found[2]))
+        here = (edges[0], found[1], edges[1], found[3])
+        assert holds(HEAD, here) and holds(here, EYES_AND_MOUTH)
+
+
+@pytest.mark.parametrize("name", ["chelsea", "coffee", "rocket"])
+def test_other_things_are_no_faces(name):
+    assert find_faces(as_image(getattr(skimage.data, name)())) == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 400), (12, 12), (40, 31)])
+def test_pictures_of_any_size_are_searched(size):
+    assert find_faces(torch.rand(1, 3, *size)) == []
+
+
+def test_a_face_gets_more_of_the_same_bytes(tiny_model):
+    pixels = skimage.data.astronaut()[:320, :448]
+    head = (slice(64 // 32, 160 // 32), slice(192 // 32, 256 // 32))  # in patches
+
+    def kept(**options) -> tuple[int, int]:
+        """-> tokens after the first level, in all and in the face."""
+        data = codec.encode(pixels, tiny_model, size=150, **options)
+        levels = codec.read_tokens(unpack(data), tiny_model.card, tiny_model.prior).levels[1:]
+        return sum((t >= 0).sum() for t in levels), sum((t[head] >= 0).sum() for t in levels)
+
+    (everywhere, face), (still, less) = kept(), kept(faces=False)
+    assert face > less and abs(everywhere - still) <= 4
