@@ -131,7 +131,7 @@ class T1dCodec(Codec):
         return {"model": card.name, "model_sha256": card.sha256, "device": str(device), "effort": self.effort}
 
 
-def encode_at(pixels: np.ndarray, model: Model, rate_bpp: float, effort: int = 0) -> bytes:
+def encode_at(pixels: np.ndarray, model: Model, rate_bpp: float, effort: int | None = 0) -> bytes:
     """Picture, uint8 (H, W, 3) -> file of at most `rate_bpp`; of a tiny picture its smallest file."""
     from tok1d_codec import codec
     from tok1d_codec.errors import TargetTooSmall

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Union
 import numpy as np
 
 from . import codec
-from .effort import default_effort
 from .errors import BadPicture
 from .models.store import load_model
 
@@ -35,8 +34,8 @@ def encode(
             [0, 1]; or a list of these, or an array with one more axis in front.
         model: what `load_model` gave, or its name.
         levels, quality, bpp, size: at most one of them says how large the file may be; see `rate.Target`.
-        effort: 0 to 9, how long to search for tokens that look better at that size; None is what
-            `effort.default_effort` says.
+        effort: 0 to 9, how long to search for tokens that look better at that size; None is 1 for pictures of up to
+            1024 pixels a side, and 0 for larger ones.
         roi: regions of interest, (left, top, right, bottom) in pixels, which get more of the bytes than others.
         faces: find faces, and take them for regions of interest too.
 
@@ -49,14 +48,11 @@ def encode(
         >>> data = encode(Image.open("in.png"), bpp=0.02)
     """
     loaded = _loaded(model)
+    target = {"levels": levels, "quality": quality, "bpp": bpp, "size": size}
+    target |= {"effort": effort, "roi": roi, "faces": faces}
     if _is_batch(image):
-        target = {"levels": levels, "quality": quality, "bpp": bpp, "size": size}
-        return [encode(one, loaded, **target, effort=effort, roi=roi, faces=faces) for one in image]
-    pixels = to_pixels(image)
-    effort = default_effort(pixels) if effort is None else effort
-    return codec.encode(
-        pixels, loaded, levels, quality=quality, bpp=bpp, size=size, effort=effort, roi=roi, faces=faces
-    )
+        return [codec.encode(to_pixels(one), loaded, **target) for one in image]
+    return codec.encode(to_pixels(image), loaded, **target)
 
 
 def decode(

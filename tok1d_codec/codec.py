@@ -15,7 +15,7 @@ from bitstream.container import Container, frame, pack, unpack, verify
 from bitstream.errors import FormatError, LimitExceeded
 from bitstream.header import MAX_PIXELS, MAX_SIDE, Coding, Header, scaled
 
-from .effort import STEPS, check_effort, perceptual_loss, whole_loss
+from .effort import STEPS, check_effort, default_effort, perceptual_loss, whole_loss
 from .errors import BadPicture, WrongWeights
 from .models.cards import ModelCard, card_by_id
 from .models.store import load_model, load_prior
@@ -34,15 +34,15 @@ GUESSES = ("none", "likely", "sample")
 
 def encode(
     pixels: np.ndarray, model: Model, levels: int | None = None, *, quality: float | None = None,
-    bpp: float | None = None, size: int | None = None, effort: int = 0, roi: Sequence[Box] = (), faces: bool = True,
+    bpp: float | None = None, size: int | None = None, effort: int | None = 0, roi: Sequence[Box] = (), faces: bool = True,
     progress: bool = False,
 ) -> bytes:  # fmt: skip
     """Picture, uint8 (H, W, 3) RGB -> the bytes of a file.
 
     Args:
         levels, quality, bpp, size: at most one of them; see `Target`. The default is DEFAULT_QUALITY.
-        effort: 0 to 9, how long to search for better tokens; see `tok1d_codec.effort`. Without effect for a
-            model that cannot leave tokens out.
+        effort: 0 to 9, how long to search for better tokens, or None for what `effort.default_effort` says. Without
+            effect for a model that cannot leave tokens out.
         roi: regions of interest, which get more of the tokens than others. Without effect where all places get
             the same: with `levels`, and for such a model.
         faces: faces are found, and are regions of interest too.
@@ -55,8 +55,9 @@ def encode(
             not within the picture.
     """
     target = Target(levels, quality, bpp, size)
-    check_effort(effort)
     height, width = _checked_size(pixels)
+    effort = default_effort(height, width) if effort is None else effort
+    check_effort(effort)
     if levels is not None and not 1 <= levels <= model.card.levels:
         raise ValueError(f"{levels} levels; model {model.card.name} has 1 to {model.card.levels}")
     check_boxes(roi, height, width)
@@ -70,7 +71,7 @@ def encode(
     @cache
     def tokens_at(scale: int) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
         tokens, urgency = _tokens(pixels, model, scale)
-        if urgency is not None:
+        if urgency is not None and levels is None:
             urgency = favoured(urgency, [side << scale for side in model.card.sides[1:]], regions())
         return tokens, urgency
 

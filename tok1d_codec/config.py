@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 
 SIDE = 2  # blocks of fine levels along a side of a patch, see `tokenizer.fine`
+SECOND_FIRST = 1e3  # what the second level's urgency is raised by, above every other, see `tokenizer.allocation`
 RETIRED = {"detail_dims", "detail_level"}  # weight files of t1d-3 to t1d-5 name them; no network has them any more
 
 

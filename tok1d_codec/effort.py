@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from torch import Tensor
 
@@ -18,7 +17,7 @@ ALEX_WEIGHTS = Path(__file__).parents[1] / "bench" / "weights" / "lpips_alex.saf
 """AlexNet features (torchvision, BSD-3-Clause) and LPIPS v0.1 heads (BSD-2-Clause), float32; installed with t1d."""
 
 STEPS = (0, 1, 2, 3, 5, 7, 10, 14, 21, 32)  # effort 0 to 9 -> passes through the decoder, forward and back
-QUICK_PIXELS = 1_000_000  # pictures up to this size are worth the few seconds of effort 1 unless asked otherwise
+QUICK_SIDE = 1024  # pixels; a picture of no longer sides is refined in one piece, in seconds
 SQUARE = 1024  # pixels
 LEAST_SIDE = 32  # pixels; AlexNet sees nothing in less
 SQUARED_WEIGHT = 12.0  # of squared error beside LPIPS, in [-1, 1]
@@ -31,9 +30,9 @@ def check_effort(effort: int) -> None:
         raise ValueError(f"effort is {effort}, must be 0 to {len(STEPS) - 1}")
 
 
-def default_effort(pixels: np.ndarray) -> int:
-    """Picture (H, W, 3) -> the effort that it gets where none is asked for."""
-    return int(pixels.shape[0] * pixels.shape[1] <= QUICK_PIXELS)
+def default_effort(height: int, width: int) -> int:
+    """Size of a picture in pixels -> the effort that it gets where none is asked for."""
+    return int(max(height, width) <= QUICK_SIDE)
 
 
 @cache

@@ -11,6 +11,7 @@ import numpy as np
 from bitstream.checks import ABSENT
 from bitstream.header import MAX_SCALE
 
+from .config import SECOND_FIRST
 from .errors import TargetTooSmall
 
 DEFAULT_QUALITY = 50
@@ -80,13 +81,17 @@ def check_boxes(boxes: Sequence[Box], height: int, width: int) -> None:
 
 
 def favoured(urgency: list[np.ndarray], sides: Sequence[int], boxes: Sequence[Box]) -> list[np.ndarray]:
-    """Urgencies (rows, cols) by level, pixels a side of a level's cells -> FAVOUR times as much where a box reaches."""
+    """Urgencies (rows, cols) by level, pixels a side of a level's cells -> FAVOUR times as much where a box reaches.
+
+    What is above SECOND_FIRST stays so, everywhere: only what exceeds it counts as urgency.
+    """
     found = []
     for ranks, side in zip(urgency, sides, strict=True):
         weights = np.ones_like(ranks)
         for left, top, right, bottom in boxes:
             weights[top // side : -(-bottom // side), left // side : -(-right // side)] = FAVOUR
-        found.append(ranks * weights)
+        first = np.where(ranks >= SECOND_FIRST, np.float32(SECOND_FIRST), np.float32(0))
+        found.append((ranks - first) * weights + first)
     return found
 
 
@@ -118,7 +123,7 @@ def _chosen(tokens: list[np.ndarray], masks: list[np.ndarray]) -> list[np.ndarra
     Tokens are (rows, cols) for a level, or as `Tokenizer.rank` has them.
     """
     found = []
-    for group in groups([len(level) if level.ndim == 3 else None for level in tokens]):
+    for group in depth_groups([len(level) if level.ndim == 3 else None for level in tokens]):
         kept = [(tokens[i], masks[i]) for i in group if i < len(masks)]
         depth = sum(1 if level.ndim == 2 else mask.astype(int) for level, mask in kept)
         for level, mask in kept:
@@ -128,7 +133,7 @@ def _chosen(tokens: list[np.ndarray], masks: list[np.ndarray]) -> list[np.ndarra
     return found
 
 
-def groups(depths: Sequence[int | None]) -> list[range]:
+def depth_groups(depths: Sequence[int | None]) -> list[range]:
     """Depths that tokens of each level are given for, or None -> the levels whose tokens depend on each other.
 
     Those before the first that depends on a depth are of its group: the depths count them.

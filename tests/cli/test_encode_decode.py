@@ -175,13 +175,13 @@ def test_a_region_of_interest(model, run, folder):
 
 def test_the_default_effort_is_the_one_that_the_help_names(model, run, folder, monkeypatch):
     help_text = next(option for option in encode.params if option.name == "effort").help
-    assert "[default: 1 for pictures of up to a megapixel, 0 for larger ones]" in help_text
+    assert "[default: 1 for pictures of up to 1024 pixels a side, 0 for larger ones]" in help_text
     monkeypatch.setattr("tok1d_codec.codec.STEPS", (0, 8))  # a network of random weights needs more than one
     for name, options in {"plain": ("--effort", 0), "once": ("--effort", 1), "default": ()}.items():
         assert run("encode", "cat.png", f"{name}.t1d", "-q", 60, *options)[0] == 0
     plain, once, default = ((folder / f"{name}.t1d").read_bytes() for name in ("plain", "once", "default"))
     assert default == once != plain
-    monkeypatch.setattr("tok1d_codec.effort.QUICK_PIXELS", 100)
+    monkeypatch.setattr("tok1d_codec.effort.QUICK_SIDE", 89)
     assert run("encode", "cat.png", "large.t1d", "-q", 60)[0] == 0
     assert (folder / "large.t1d").read_bytes() == plain
 

@@ -57,12 +57,12 @@ def test_batches_are_lists(installed, photo, batch):
     assert len(tok1d_codec.tokenize(batch(photo), installed)) == 2
 
 
-def test_pictures_up_to_a_megapixel_get_effort(installed, photo, monkeypatch):
+def test_small_pictures_get_effort(installed, photo, monkeypatch):
     monkeypatch.setattr(codec, "STEPS", (0, 8))  # a network of random weights needs more than one
     plain, once = (codec.encode(photo, installed, size=50, effort=effort) for effort in (0, 1))
     assert tok1d_codec.encode(photo, installed, size=50) == once != plain
     assert tok1d_codec.encode(photo, installed, size=50, effort=0) == plain
-    monkeypatch.setattr("tok1d_codec.effort.QUICK_PIXELS", photo[..., 0].size - 1)
+    monkeypatch.setattr("tok1d_codec.effort.QUICK_SIDE", 159)
     assert tok1d_codec.encode(photo, installed, size=50) == plain
 
 
@@ -87,7 +87,7 @@ def test_a_pillow_image_is_treated_as_a_file_is(installed, photo):
     assert turned.size == (160, 96)  # the caller's image is left alone
 
 
-@pytest.mark.parametrize("wrong", ["cat.png", None, np.zeros((4, 4)), torch.zeros(4, 4)])
+@pytest.mark.parametrize("wrong", ["cat.png", None, np.zeros((4, 4)), np.zeros(5), torch.zeros(4, 4), [[np.zeros((4, 4, 3), np.uint8)]]])
 def test_other_things_are_refused(installed, wrong):
     with pytest.raises(BadPicture):
         tok1d_codec.encode(wrong, installed)

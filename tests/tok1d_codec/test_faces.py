@@ -43,12 +43,20 @@ def test_faces_lie_where_they_are():
         assert holds(HEAD, here) and holds(here, EYES_AND_MOUTH)
 
 
+def test_a_face_at_the_edge_stays_in_the_picture():
+    astronaut = skimage.data.astronaut()[60:300, 175:400]  # a little of her forehead and of a temple are outside
+    for pixels in (astronaut, astronaut[::-1, ::-1]):
+        for left, top, right, bottom in find_faces(as_image(pixels)):
+            assert 0 <= left < right <= 225 and 0 <= top < bottom <= 240
+    assert len(find_faces(as_image(astronaut))) == 1
+
+
 @pytest.mark.parametrize("name", ["chelsea", "coffee", "rocket"])
 def test_other_things_are_no_faces(name):
     assert find_faces(as_image(getattr(skimage.data, name)())) == []
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 400), (12, 12), (40, 31)])
+@pytest.mark.parametrize("size", [(1, 1), (3, 400), (40, 31), (32, 3000), (3000, 33), (1600, 1540)])
 def test_pictures_of_any_size_are_searched(size):
     assert find_faces(torch.rand(1, 3, *size)) == []
 

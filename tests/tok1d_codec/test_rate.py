@@ -12,7 +12,7 @@ from bitstream.header import pack_header
 from tok1d_codec import codec
 from tok1d_codec.errors import TargetTooSmall
 from tok1d_codec.prior.fill import fill
-from tok1d_codec.rate import EVALUATIONS, FAVOUR, Target, at_depth, favoured, groups, keep_most_urgent, largest
+from tok1d_codec.rate import EVALUATIONS, FAVOUR, Target, at_depth, depth_groups, favoured, keep_most_urgent, largest
 
 
 def tokens_of(data: bytes, model) -> list[np.ndarray]:
@@ -92,7 +92,7 @@ def test_the_most_urgent_tokens_are_kept():
 def test_finer_levels_have_cells_of_their_own():
     by_depth = np.array([[[1, 2]], [[3, 4]]])  # of cells that keep one level, and two
     tokens = [by_depth, np.array([[-1, -1], [5, 6]]).reshape(2, 1, 2), np.arange(8).reshape(2, 4)]
-    assert groups([2, 2, None]) == [range(2), range(2, 3)] and groups([None, 3, 3, 1]) == [range(3), range(3, 4)]
+    assert depth_groups([2, 2, None]) == [range(2), range(2, 3)] and depth_groups([None, 3, 3, 1]) == [range(3), range(3, 4)]
     urgency = [np.array([[0.5, 0.9]]), np.array([[0.1, 0.2, 0.8, 0.1], [0.0, 0.0, 0.3, 0.0]])]
 
     def kept(count: int) -> list[list]:
@@ -193,6 +193,8 @@ def test_favoured_places_are_those_that_a_box_reaches():
     assert coarse.tolist() == [[1, 1, 1, FAVOUR, FAVOUR]] * 3
     assert fine[0].tolist() == [1] * 10 and fine[1].tolist() == [1] * 6 + [FAVOUR] * 4 and (fine[1:] == fine[1]).all()
     assert (np.kron(coarse, np.ones((2, 2))) >= fine).all()
+    (second,) = favoured([np.array([[1000.5, 1000.25]])], (32,), [(32, 0, 64, 32)])
+    assert second.tolist() == [[1000.5, 1000.75]]
 
 
 @pytest.mark.parametrize("box", [(5, 5, 5, 9), (0, 0, 161, 9), (-1, 0, 4, 4), (0, 9, 4, 3)])

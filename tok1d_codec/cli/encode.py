@@ -100,14 +100,11 @@ def encode(
     use_threads(threads)
     read = time.perf_counter()
     from tok1d_codec.codec import encode as encode_pixels
-    from tok1d_codec.effort import default_effort
     from tok1d_codec.models.store import load_model
 
     loaded = load_model(model, device=device)
     if effort and loaded.card.family != "t1d":
         say(f"t1d: --effort has no effect on models of the family {loaded.card.family}")
-    if effort is None:
-        effort = default_effort(picture.pixels)
     ready = time.perf_counter()
     data = encode_pixels(
         picture.pixels, loaded, levels, quality=quality, bpp=bpp, size=size, effort=effort, roi=roi, faces=faces,

@@ -14,7 +14,6 @@ from bench.codecs import SCALES, PillowCodec, Setting, encode_at
 from bench.metrics import psnr_rgb
 from tok1d_codec.cli.contact_sheet import Cell, contact_sheet
 from tok1d_codec.codec import decode
-from tok1d_codec.effort import default_effort
 from tok1d_codec.image.io import atomic_write, check_output, write_picture
 
 if TYPE_CHECKING:
@@ -49,7 +48,6 @@ def pairs(
     pixels: np.ndarray, model: Model, device: str, rates_bpp: Sequence[float], effort: int | None = None
 ) -> Iterator[Pair]:
     """Picture, uint8 (H, W, 3) -> a pair for each rate; where t1d has no file so small, its smallest one."""
-    effort = default_effort(pixels) if effort is None else effort
     for rate_bpp in rates_bpp:
         data = encode_at(pixels, model, rate_bpp, effort)
         yield Pair(rate_bpp, data, decode(data, model, device=device), best_webp(pixels, len(data)))

@@ -14,7 +14,7 @@ WEIGHTS = Path(__file__).parents[1] / "models" / "faces.safetensors"
 """Of facenet-pytorch 2.6.0 (Copyright 2019 Timothy Esler, MIT licence), float16; two outputs of it are left out."""
 
 SMALLEST = 32  # pixels; smaller faces have too few tokens for features
-SHARE = 16  # of the short side, which bounds the time: smaller ones are not looked for
+SHARE = 32  # of the short side, which bounds the time: smaller ones are not looked for
 LARGE = 768  # pixels; a picture with a short side of n times that is made smaller by n
 CELL, STRIDE = 12, 2  # pixels that the first network sees for an answer, and from one to the next
 PYRAMID = 0.709  # a level of the pyramid is so much smaller than the last
@@ -51,20 +51,24 @@ def _layer(channels_in: int, channels_out: int, size: int = 3) -> tuple[nn.Modul
 
 
 @cache
-def _networks(device: torch.device) -> FaceNetworks:
+def _networks() -> FaceNetworks:
     networks = FaceNetworks().eval().requires_grad_(False)
     networks.load_state_dict({name: tensor.float() for name, tensor in load_file(WEIGHTS).items()})
-    return networks.to(device)
+    return networks
 
 
 @torch.inference_mode()
 def find_faces(image: Tensor) -> list[tuple[int, int, int, int]]:
-    """A picture (1, 3, H, W) in [0, 1] -> (left, top, right, bottom) of each face in it, in pixels."""
+    """A picture (1, 3, H, W) in [0, 1] -> (left, top, right, bottom) of each face in it, in pixels.
+
+    Runs on the CPU wherever the picture is: many small steps, of which each waits for the one before.
+    """
     shrunk = max(1, min(image.shape[-2:]) // LARGE)
-    image = F.avg_pool2d(image, shrunk).mul_(255).sub_(127.5).div_(128)
-    networks, (height, width) = _networks(image.device), image.shape[-2:]
+    image = F.avg_pool2d(image, shrunk).cpu().mul_(255).sub_(127.5).div_(128)
+    networks, (height, width) = _networks(), image.shape[-2:]
     boxes, scores = _proposals(networks.propose, image)
-    for network, side, least, overlap in ((networks.refine, 24, SCORES[1], OVERLAP), (networks.decide, 48, SCORES[2], OVERLAP / 2)):
+    closer = (networks.refine, 24, SCORES[1], OVERLAP), (networks.decide, 48, SCORES[2], OVERLAP / 2)
+    for network, side, least, overlap in closer:
         squares = _squares(boxes)[:MANY]
         crops = [_crop(image, square, side) for square in squares]
         inside = [i for i, crop in enumerate(crops) if crop is not None]
@@ -87,7 +91,7 @@ def _proposals(network: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
     while min(height, width) * scale >= CELL:
         size = [max(CELL, round(side * scale)) for side in (height, width)]
         answers = network(F.interpolate(image, size, mode="area"))[0]  # (6, rows, cols)
-        rows, cols = torch.meshgrid(*(torch.arange(n, device=image.device) for n in answers.shape[1:]), indexing="ij")
+        rows, cols = torch.meshgrid(*(torch.arange(n) for n in answers.shape[1:]), indexing="ij")
         corner = torch.stack([cols, rows], dim=2).flatten(0, 1) * STRIDE
         squares = torch.cat([corner, corner + CELL], dim=1) / scale
         boxes, scores = _believed(squares, answers.flatten(1).t(), SCORES[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SECOND_FIRST = 1e3  # above every urgency
+from ..config import SECOND_FIRST
 
 
 def urgency(errors: Tensor, power: Tensor, second_first: Tensor | None = None) -> Tensor:

@@ -42,7 +42,7 @@ class Tokenizer(nn.Module, ABC):
 
         A level is (B, rows, cols), or (B, depths, rows, cols) where tokens depend on how many levels a place
         keeps: what stands at one that keeps 1, 2, ... of them, -1 where it does not keep this one. Which levels
-        these are `rate.groups` says. Ranks (B, rows, cols) are given for each level after the first, and never
+        these are `rate.depth_groups` says. Ranks (B, rows, cols) are given for each level after the first, and never
         grow with the level. A family that cannot leave tokens out gives what `encode` gives, and None.
         """
         return self.encode(images), None

@@ -47,8 +47,8 @@ class FineLevels(nn.Module):
     def encode(self, rest: Tensor, width: int = WIDTH) -> tuple[list[Tensor], Tensor]:
         """Originals less what is decoded (B, 3, H, W) in [-1, 1], sides multiples of a block -> tokens and gains.
 
-        Returns: tokens as `search` finds them with so many paths; how much squared error each takes away, at most
-            what those of the block before it did (B, levels, rows, cols).
+        Returns: tokens as `search` finds them with so many paths; how much squared error each takes away where the
+            block keeps no more (B, levels, rows, cols).
         """
         z = self.components(rest)
         tokens, errors = search(self.quantizer, z, width=width)

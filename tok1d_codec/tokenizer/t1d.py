@@ -204,7 +204,9 @@ class T1DTokenizer(Tokenizer):
         """(B, 3, H, W) in [0, 1], any size -> indices of the first levels, [(B, rows, cols) int64, ...]."""
         levels = len(self.codebook_sizes) if levels is None else levels
         indices = self.quantizer.encode(self.latents(images), min(levels, self.coarse))[0]
-        return indices + deepest(self._fine(images, indices)[0])[: levels - self.coarse] if levels > self.coarse else indices
+        if fine := max(levels - self.coarse, 0):
+            indices = indices + [level[:, fine - 1] for level in self._fine(images, indices)[0][:fine]]
+        return indices
 
     @torch.inference_mode()
     def rank(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:

@@ -12,7 +12,7 @@ from ..tokenizer.quantizer import ResidualVQ
 from ..tokenizer.search import choose, search
 from ..tokenizer.t1d import LATENT_SCALE, T1DTokenizer, coarse_urgency, fine_urgency
 from ..tokenizer.tiled import TiledTokenizer
-from .masks import spread_thresholds
+from .masks import SMALL, spread_thresholds
 from .presets import TrainConfig
 from .trainee import Trainee
 
@@ -63,7 +63,7 @@ class T1DTrainee(Trainee):
         return restored, seen, commitment
 
     def _restore_fine(self, images: Tensor, autocast: torch.autocast) -> tuple[Tensor, Tensor, Tensor]:
-        """`restore` at rates where there are fine tokens, some of them left out as files leave them out.
+        """`restore` with some tokens left out as files leave them out, at rates where what learns has work to do.
 
         Fine tokens code what the tokens that are kept leave over; in a file of effort 0, what all coarse ones do.
         """
@@ -77,6 +77,10 @@ class T1DTrainee(Trainee):
             least = 0.0 if whole else LEAST_PLACE
             place = least + (1 - least) * torch.rand(len(images), 1, 1, 1)
             threshold = spread_thresholds(place).to(z)
+            if whole:  # a share of the pictures as small files have them, where some patches have one level
+                one = ranks[:, :1].flatten(2).gather(2, torch.randint(ranks[0, 0].numel(), (len(images), 1, 1)).to(z.device))
+                few = torch.rand(len(images), 1, 1, 1) < SMALL
+                threshold = torch.where(few.to(z.device), one[..., None], threshold)
             depth = 1 + (ranks > threshold).sum(1, keepdim=True)
             kept = model.quantizer.decode(choose(tokens, depth), z.shape[-2:])
         with torch.set_grad_enabled(whole), autocast:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..prior.integer import PHASES
 from ..prior.network import PriorNetwork
-from ..rate import groups
+from ..rate import depth_groups
 from .tokens import TokenSet
 
 HIGH, LOW = 0.4, 0.003  # urgency of the last tokens in small and in large files
@@ -35,7 +35,7 @@ class Batch:
         present = [inside(shapes, stride, canvas.shape[-2:]) for canvas, stride in zip(tokens.levels, tokens.strides)]
         kept = [present[0], *(there & (ranks > threshold[:, None, None]) for there, ranks in zip(present[1:], urgency))]
         levels = []
-        for group in groups([canvas.shape[1] if canvas.ndim == 4 else None for canvas in tokens.levels]):
+        for group in depth_groups([canvas.shape[1] if canvas.ndim == 4 else None for canvas in tokens.levels]):
             depth = sum(kept[level].long() if tokens.levels[level].ndim == 4 else 1 for level in group)
             for level in group:
                 found = torch.from_numpy(tokens.levels[level][chosen].astype(np.int64))

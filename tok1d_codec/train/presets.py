@@ -41,7 +41,7 @@ class TrainConfig:
     commitment_weight: float = 4.0  # of what the quantizer asks for
     adversarial_weight: float = 0.05  # of the pixels' gradient; 0.15 raised the squared error by a fifth
     adversarial_start: float = 0.25  # progress at which the discriminator joins
-    branch_only: bool = False  # of a decoder with one for fine levels
+    branch_only: bool = False  # nothing learns but the decoder's branch for fine levels
     freeze_encoder: float = 0.85  # progress from which encoder and codebooks stand still
     ema: float = 0.999
     start_pictures: int = 1500  # sample for PCA and the first codes
@@ -60,6 +60,7 @@ class TrainConfig:
         values = json.loads(text)
         family = FAMILIES[values.get("family", "t1d")]
         model = family.Config.from_json(json.dumps(values.pop("model")))
+        values.setdefault("branch_only", bool(getattr(model, "fine_channels", 0)))  # older runs trained that alone
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}, model=model)
 
 

@@ -20,6 +20,7 @@ from ..tokenizer.t1d import T1DTokenizer
 
 BATCH = 16
 MAX_CELLS = 12  # a crop has at most this many patches a side
+LAYOUT = 2  # of the file: tokens of all depths
 WHOLE = 0.7  # share of the crops without a half-filled patch at their right and bottom sides
 
 
@@ -28,7 +29,7 @@ class TokenSet:
     """Tokens of N crops on common canvases; what lies outside a crop is arbitrary.
 
     Args:
-        levels: uint16, of 0..codebook_sizes[level]-1. (N, rows, cols); or (N, depths, rows, cols) where tokens
+        levels: uint16, of 0..codebook_sizes[level]-1, or 65535 for absent. (N, rows, cols); or (N, depths, rows, cols) where tokens
             depend on how many levels a cell keeps, as `Tokenizer.rank` has them.
         shapes: int64 (N, 2), the rows and columns of cells of the last level that a crop has.
         urgency: float32, of each level after the first (N, rows, cols); see `Tokenizer.rank`.
@@ -61,7 +62,7 @@ class TokenSet:
         arrays = {f"tokens.{i}": level for i, level in enumerate(self.levels)}
         arrays |= {f"urgency.{i}": level for i, level in enumerate(self.urgency)}
         arrays |= {"shapes": self.shapes, "strides": np.array(self.strides)}
-        arrays["codebook_sizes"] = np.array(self.codebook_sizes)
+        arrays |= {"codebook_sizes": np.array(self.codebook_sizes), "layout": np.array(LAYOUT)}
         partial = path.with_suffix(".partial")
         save_file(arrays, partial)
         os.replace(partial, path)
@@ -72,13 +73,15 @@ class TokenSet:
         try:
             with safe_open(path, framework="np") as file:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}
+            if arrays["layout"] != LAYOUT:
+                raise KeyError("layout")
             sizes = tuple(int(n) for n in arrays["codebook_sizes"])
             levels = [arrays[f"tokens.{i}"] for i in range(len(sizes))]
             strides = tuple(int(s) for s in arrays["strides"])
             urgency = [arrays[f"urgency.{i}"] for i in range(len(sizes) - 1)]
             return cls(levels, arrays["shapes"], urgency, sizes, strides)
         except (OSError, SafetensorError, KeyError) as error:
-            raise MissingData(f"no tokens in {path} ({str(error).splitlines()[0]})") from None
+            raise MissingData(f"no tokens in {path}, or none of this release ({str(error).splitlines()[0]})") from None
 
 
 def tokenize(
