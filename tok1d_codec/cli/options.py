@@ -30,7 +30,7 @@ device = click.option(
 effort = click.option(
     "--effort",
     type=click.IntRange(0, 9),
-    help="How long to search for tokens that look better: 1 takes about four times as long as 0, 9 seventy times.  "
+    help="How long to search for tokens that look better: 1 takes about four times as long as 0, 9 fifty times.  "
     "[default: 1 for pictures of up to 1024 pixels a side, 0 for larger ones]",
 )
 threads = click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: one per core]")
