@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
-from tok1d_codec.train.losses import border_excess, fine_excess, lattice_error, plain_error, weave_error
+from bench import LPIPS_ALEX
+from tok1d_codec.train.losses import PixelLosses, border_excess, fine_excess, lattice_error, plain_error, weave_error
+from tok1d_codec.train.presets import preset
 
 
 def test_the_lattice_error_sees_fixed_patterns_and_only_those(photo):
@@ -58,3 +62,17 @@ def test_invented_steps_count_across_patch_borders_only(photo):
     assert found > 0.05
     moved = torch.roll(blocks, (16, 16), (2, 3))
     assert border_excess(image + moved, image, 32) < 0.05 * found
+
+
+def test_with_fine_levels_borders_of_patches_and_of_blocks_count(photo):
+    config = preset("tiny")
+    config = replace(config, model=replace(config.model, fine_levels=2))
+    losses = PixelLosses(config, LPIPS_ALEX, None, False)
+    images = torch.from_numpy(photo[:96, :96].copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+    restored = images.clone()
+    restored[..., 32:64] += 0.3  # steps where patches meet
+    off = torch.autocast("cpu", enabled=False)
+    _, parts = losses.gradient(restored, images, torch.Generator().manual_seed(0), False, off)
+    of_blocks, of_patches = (border_excess(restored, images, side).item() for side in (16, 32))
+    assert of_patches > 1.5 * of_blocks > 0
+    assert abs(parts["border"] - of_blocks - of_patches) < 1e-5

@@ -58,12 +58,13 @@ class PixelLosses(nn.Module):
         restored = restored.detach().requires_grad_()
         config = self.config
         patch = getattr(config.model, "cell", config.model.patch)  # fine levels have borders of their own
+        borders = sum(border_excess(restored, images, side) for side in {patch, config.model.patch})
         terms = {
             "mse": (config.squared_weight, F.mse_loss(restored, images)),
             "plain": (config.plain_weight, plain_error(restored, images)),
             "lattice": (config.lattice_weight, lattice_error(restored, images, patch)),
             "fine": (config.fine_weight, fine_excess(restored, images)),
-            "border": (config.border_weight, border_excess(restored, images, patch)),
+            "border": (config.border_weight, borders),
             "weave": (config.weave_weight, weave_error(restored, images)),
         }
         total = sum(weight * value for weight, value in terms.values())

@@ -23,7 +23,6 @@ from .state import RunFolder
 from .validate import Validation
 
 FINE_CHANNELS = 96  # of a new `FineBranch`
-FINE_BORDER_WEIGHT = 2.5  # for decoders of fine levels: losses look at borders of blocks, and files with few tokens show those of patches
 
 
 def run_training(
@@ -95,7 +94,7 @@ def _for_decoder(config: TrainConfig, model: object) -> TrainConfig:
         # a branch that is new learns, and nothing else
         config, rate, model = replace(config, branch_only=True), config.rate, replace(model, fine_channels=FINE_CHANNELS)
     elif config.family == "t1d" and model.fine_levels:
-        config, rate = replace(config, border_weight=FINE_BORDER_WEIGHT), config.rate / 4
+        rate = config.rate / 4
     elif config.family == "t1d":
         model = replace(
             model, decoder_layers=max(model.decoder_layers, config.model.decoder_layers),
