@@ -62,15 +62,16 @@ def encode(
         raise ValueError(f"{levels} levels; model {model.card.name} has 1 to {model.card.levels}")
     check_boxes(roi, height, width)
 
+    image_at = cache(lambda scale: _image(pixels, model, scale))
+
     @cache
     def regions() -> list[Box]:
         from .nn.faces import find_faces
-
-        return [*roi, *(find_faces(_image(pixels, model, 0)) if faces else ())]
+        return [*roi, *(find_faces(image_at(0)) if faces else ())]
 
     @cache
     def tokens_at(scale: int) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
-        tokens, urgency = _tokens(pixels, model, scale)
+        tokens, urgency = _tokens(image_at(scale), model)
         if urgency is not None and levels is None:
             urgency = favoured(urgency, [side << scale for side in model.card.sides[1:]], regions())
         return tokens, urgency
@@ -95,7 +96,7 @@ def encode(
     urgency = tokens_at(scale)[1]
     if urgency is None:
         return data
-    return _refined(data, _image(pixels, model, scale), urgency, model, effort, limit_bytes, progress)
+    return _refined(data, image_at(scale), urgency, model, effort, limit_bytes, progress)
 
 
 def _refined(
@@ -148,7 +149,7 @@ def tokenize(pixels: np.ndarray, model: Model, levels: int | None = None) -> lis
     Raises: BadPicture, LimitExceeded.
     """
     _checked_size(pixels)
-    return at_depth(_tokens(pixels, model, 0)[0], levels or model.card.levels)
+    return at_depth(_tokens(_image(pixels, model, 0), model)[0], levels or model.card.levels)
 
 
 def model_name(data: bytes) -> str:
@@ -171,9 +172,9 @@ def _checked_size(pixels: np.ndarray) -> tuple[int, int]:
     return height, width
 
 
-def _tokens(pixels: np.ndarray, model: Model, scale: int) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
-    """Picture, made smaller by 2**scale -> its tokens and their urgency, as `Tokenizer.rank` has them."""
-    tokens, urgency = model.tokenizer.rank(_image(pixels, model, scale))
+def _tokens(image: Tensor, model: Model) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
+    """What `_image` gave -> its tokens and their urgency, as `Tokenizer.rank` has them."""
+    tokens, urgency = model.tokenizer.rank(image)
     return [t[0].cpu().numpy() for t in tokens], None if urgency is None else [u[0].cpu().numpy() for u in urgency]
 
 

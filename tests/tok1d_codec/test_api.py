@@ -87,7 +87,9 @@ def test_a_pillow_image_is_treated_as_a_file_is(installed, photo):
     assert turned.size == (160, 96)  # the caller's image is left alone
 
 
-@pytest.mark.parametrize("wrong", ["cat.png", None, np.zeros((4, 4)), np.zeros(5), torch.zeros(4, 4), [[np.zeros((4, 4, 3), np.uint8)]]])
+@pytest.mark.parametrize("wrong", [
+    "cat.png", None, np.zeros((4, 4)), np.zeros(5), torch.zeros(4, 4), [[np.zeros((4, 4, 3), np.uint8)]],
+])  # fmt: skip
 def test_other_things_are_refused(installed, wrong):
     with pytest.raises(BadPicture):
         tok1d_codec.encode(wrong, installed)

@@ -130,8 +130,8 @@ class _Region:
     def _fine(self, rest: Tensor) -> list[Tensor]:
         """What is left over of the square and its surroundings -> fine tokens, where there are some."""
         depth = sum((level >= 0).long() for level in self.fine_around)[:, None]
-        tokens, _ = search(self.fine.quantizer, self._components(rest) + self.nudge, depth=depth)
-        return [torch.where(given >= 0, new, given) for given, new in zip(self.fine_around, choose(tokens, depth.clamp_min(1)))]
+        targets = self._components(rest) + self.nudge
+        return choose(search(self.fine.quantizer, targets, len(self.fine_around), depth=depth)[0], depth)
 
     def _components(self, pixels: Tensor) -> Tensor:
         block = self.fine.block

@@ -60,8 +60,12 @@ def search(
 
 
 def choose(tokens: list[Tensor], depth: Tensor) -> list[Tensor]:
-    """What `search` found, levels that each cell keeps (B, 1, h, w) -> its tokens, (B, h', w') a level."""
-    return [t if t.dim() == 3 else t.gather(1, depth - 1)[:, 0] for t in tokens]
+    """What `search` found, levels that each cell keeps (B, 1, h, w) -> its tokens, (B, h', w') a level.
+
+    Of a cell that keeps none, -1 on levels that cells do not share.
+    """
+    place = (depth - 1).clamp_min(0)
+    return [t if t.dim() == 3 else torch.where(depth > 0, t.gather(1, place), -1)[:, 0] for t in tokens]
 
 
 def deepest(tokens: list[Tensor]) -> list[Tensor]:

@@ -12,7 +12,7 @@ from ..tokenizer.quantizer import ResidualVQ
 from ..tokenizer.search import choose, search
 from ..tokenizer.t1d import LATENT_SCALE, T1DTokenizer, coarse_urgency, fine_urgency
 from ..tokenizer.tiled import TiledTokenizer
-from .masks import SMALL, spread_thresholds
+from .masks import some_small, spread_thresholds
 from .presets import TrainConfig
 from .trainee import Trainee
 
@@ -75,12 +75,11 @@ class T1DTrainee(Trainee):
             tokens, errors = search(model.quantizer, z, width=SEARCH_WIDTH)
             ranks = coarse_urgency(errors)
             least = 0.0 if whole else LEAST_PLACE
-            place = least + (1 - least) * torch.rand(len(images), 1, 1, 1)
+            place = least + (1 - least) * torch.rand(len(images))
             threshold = spread_thresholds(place).to(z)
-            if whole:  # a share of the pictures as small files have them, where some patches have one level
-                one = ranks[:, :1].flatten(2).gather(2, torch.randint(ranks[0, 0].numel(), (len(images), 1, 1)).to(z.device))
-                few = torch.rand(len(images), 1, 1, 1) < SMALL
-                threshold = torch.where(few.to(z.device), one[..., None], threshold)
+            if whole:
+                threshold = some_small(threshold, ranks[:, 0])
+            threshold = threshold[:, None, None, None]
             depth = 1 + (ranks > threshold).sum(1, keepdim=True)
             kept = model.quantizer.decode(choose(tokens, depth), z.shape[-2:])
         with torch.set_grad_enabled(whole), autocast:
@@ -90,9 +89,7 @@ class T1DTrainee(Trainee):
                 coarse = model.decoder.pixels(features, coefficients, depth[..., y, x]).clamp(-1, 1)
             fine, gains = model.fine.encode((seen - coarse) / 2, SEARCH_WIDTH)
             fine_depth = (fine_urgency(gains, ranks[:, -1, y, x]) > threshold).sum(1, keepdim=True)
-            there = fine_depth > torch.arange(model.fine.levels, device=z.device)[:, None, None]
-            fine = choose(fine, fine_depth.clamp_min(1))
-            added = model.fine.pixels([torch.where(here, t, -1) for t, here in zip(fine, there.unbind(1))])
+            added = model.fine.pixels(choose(fine, fine_depth))
         with autocast:
             restored = model.decoder.pixels(features, coefficients, depth[..., y, x], added)
         return restored + 2 * added, seen, z.new_zeros(())  # pixels are in [-1, 1] here

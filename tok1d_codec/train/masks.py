@@ -60,10 +60,16 @@ def random_thresholds(tokens: TokenSet, chosen: np.ndarray, whole: float) -> Ten
     b = len(chosen)
     spread = spread_thresholds(torch.rand(b))
     if tokens.urgency:
-        second = torch.from_numpy(tokens.urgency[0][chosen]).flatten(1)
-        one = second.gather(1, torch.randint(second.shape[1], (b, 1)))[:, 0]
-        spread = torch.where((torch.rand(b) < SMALL) & (one > 0), one, spread)
+        spread = some_small(spread, torch.from_numpy(tokens.urgency[0][chosen]))
     return torch.where(torch.rand(b) < whole, -1.0, spread)
+
+
+def some_small(thresholds: Tensor, second: Tensor) -> Tensor:
+    """Thresholds (B,), urgency of the second level (B, rows, cols) -> SMALL of them where that level comes in."""
+    second = second.flatten(1)
+    one = second.gather(1, torch.randint(second.shape[1], (len(second), 1)).to(second.device))[:, 0]
+    few = (torch.rand(len(second)) < SMALL).to(second.device)
+    return torch.where(few & (one > 0), one, thresholds)
 
 
 def spread_thresholds(place: Tensor) -> Tensor:

@@ -39,7 +39,8 @@ def run_training(
         alex, vgg: LPIPS weight files; without `vgg` that loss is left out.
         init: model file to start from; the first stage, without pixels, is then left out.
         decoder_only: the model `init` keeps its encoder, codes and prior, so that its tokens keep their meaning;
-            the decoder may get more layers if it has no fine levels; if it has them but no branch that hears them, that alone learns.
+            the decoder may get more layers if it has no fine levels; if it has them but no branch that hears them,
+            that alone learns.
         quantizer: "vq", "fsq" or "lfq", for any family but t1d, instead of the preset's.
 
     Raises:

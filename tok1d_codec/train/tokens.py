@@ -29,8 +29,8 @@ class TokenSet:
     """Tokens of N crops on common canvases; what lies outside a crop is arbitrary.
 
     Args:
-        levels: uint16, of 0..codebook_sizes[level]-1, or 65535 for absent. (N, rows, cols); or (N, depths, rows, cols) where tokens
-            depend on how many levels a cell keeps, as `Tokenizer.rank` has them.
+        levels: uint16, of 0..codebook_sizes[level]-1, or 65535 for absent. (N, rows, cols); or (N, depths, rows,
+            cols) where tokens depend on how many levels a cell keeps, as `Tokenizer.rank` has them.
         shapes: int64 (N, 2), the rows and columns of cells of the last level that a crop has.
         urgency: float32, of each level after the first (N, rows, cols); see `Tokenizer.rank`.
     """
