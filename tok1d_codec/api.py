@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from .models.store import Model
-    from .rate import Box
+    from .regions import Box
 
     Picture = Union[Image.Image, np.ndarray, torch.Tensor]
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def encode(
     image: Picture | Sequence[Picture], model: Model | str = "t1d", *, levels: int | None = None,
     quality: float | None = None, bpp: float | None = None, size: int | None = None, effort: int | None = None,
-    roi: Sequence[Box] = (), faces: bool = True,
+    roi: Sequence[Box] = (), faces: bool = True, text: bool = True,
 ) -> bytes | list[bytes]:  # fmt: skip
     """Picture -> the bytes of a `.t1d` file; several pictures -> a list of them.
 
@@ -37,7 +37,7 @@ def encode(
         effort: 0 to 9, how long to search for tokens that look better at that size; None is 1 for pictures of up to
             1024 pixels a side, and 0 for larger ones.
         roi: regions of interest, (left, top, right, bottom) in pixels, which get more of the bytes than others.
-        faces: find faces, and take them for regions of interest too.
+        faces, text: find faces, or lines of text, and take them for regions of interest too.
 
     Raises:
         BadPicture: not a picture of these kinds. LimitExceeded: a side or the area is too large.
@@ -49,7 +49,7 @@ def encode(
     """
     loaded = _loaded(model)
     target = {"levels": levels, "quality": quality, "bpp": bpp, "size": size}
-    target |= {"effort": effort, "roi": roi, "faces": faces}
+    target |= {"effort": effort, "roi": roi, "faces": faces, "text": text}
     if _is_batch(image):
         return [codec.encode(to_pixels(one), loaded, **target) for one in image]
     return codec.encode(to_pixels(image), loaded, **target)

@@ -20,9 +20,8 @@ from .errors import BadPicture, WrongWeights
 from .models.cards import ModelCard, card_by_id
 from .models.store import load_model, load_prior
 from .prior.fill import fill
-from .rate import (
-    DEFAULT_QUALITY, Box, Target, at_depth, check_boxes, favoured, fit, keep_most_urgent, largest, wanted,
-)  # fmt: skip
+from .rate import DEFAULT_QUALITY, Target, at_depth, fit, keep_most_urgent, largest, wanted
+from .regions import FAVOUR, Box, check_boxes, favoured, find_regions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +34,7 @@ GUESSES = ("none", "likely", "sample")
 def encode(
     pixels: np.ndarray, model: Model, levels: int | None = None, *, quality: float | None = None,
     bpp: float | None = None, size: int | None = None, effort: int | None = 0, roi: Sequence[Box] = (), faces: bool = True,
-    progress: bool = False,
+    text: bool = True, progress: bool = False,
 ) -> bytes:  # fmt: skip
     """Picture, uint8 (H, W, 3) RGB -> the bytes of a file.
 
@@ -45,7 +44,7 @@ def encode(
             effect for a model that cannot leave tokens out.
         roi: regions of interest, which get more of the tokens than others. Without effect where all places get
             the same: with `levels`, and for such a model.
-        faces: faces are found, and are regions of interest too.
+        faces, text: faces, or lines of text, are found, and are regions of interest too.
         progress: show a bar on stderr while that search runs.
 
     Raises:
@@ -65,9 +64,8 @@ def encode(
     image_at = cache(lambda scale: _image(pixels, model, scale))
 
     @cache
-    def regions() -> list[Box]:
-        from .nn.faces import find_faces
-        return [*roi, *(find_faces(image_at(0)) if faces else ())]
+    def regions() -> list[tuple[Box, float]]:
+        return [(box, FAVOUR) for box in roi] + find_regions(image_at(0), faces, text)
 
     @cache
     def tokens_at(scale: int) -> tuple[list[np.ndarray], list[np.ndarray] | None]:

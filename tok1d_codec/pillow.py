@@ -45,8 +45,8 @@ class T1DImage(ImageFile.ImageFile):
 
 
 def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
-    """Options of `Image.save`: model, effort, roi, faces, and one of levels, quality, bpp, size."""
-    known = ("levels", "quality", "bpp", "size", "effort", "roi", "faces")
+    """Options of `Image.save`: model, effort, roi, faces, text, and one of levels, quality, bpp, size."""
+    known = ("levels", "quality", "bpp", "size", "effort", "roi", "faces", "text")
     options = {k: image.encoderinfo[k] for k in known if k in image.encoderinfo}
     file.write(encode(image, image.encoderinfo.get("model", "t1d"), **options))
 

@@ -11,12 +11,10 @@ import numpy as np
 from bitstream.checks import ABSENT
 from bitstream.header import MAX_SCALE
 
-from .config import SECOND_FIRST
 from .errors import TargetTooSmall
 
 DEFAULT_QUALITY = 50
 SMALL_QUALITY = 10
-FAVOUR = 3.0  # how much more urgent tokens of a region of interest are
 EVALUATIONS = 10  # files written at most in search of a size
 
 
@@ -67,32 +65,6 @@ def wanted(quality: float, urgency: list[np.ndarray], urgency_range: tuple[float
     threshold = first * (last / first) ** (quality / 100)
     above = sum(int((ranks > threshold).sum()) for ranks in urgency)
     return int(above * min(quality / SMALL_QUALITY, 1))  # the second level comes in bit by bit
-
-
-Box = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels, as Pillow has it: right and bottom are the first column and row outside."""
-
-
-def check_boxes(boxes: Sequence[Box], height: int, width: int) -> None:
-    """Raises: ValueError for a box that is empty or not within the picture."""
-    for left, top, right, bottom in boxes:
-        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-            raise ValueError(f"{left},{top},{right},{bottom} is not LEFT,TOP,RIGHT,BOTTOM within {width}x{height}")
-
-
-def favoured(urgency: list[np.ndarray], sides: Sequence[int], boxes: Sequence[Box]) -> list[np.ndarray]:
-    """Urgencies (rows, cols) by level, pixels a side of a level's cells -> FAVOUR times as much where a box reaches.
-
-    What is above SECOND_FIRST stays so, everywhere: only what exceeds it counts as urgency.
-    """
-    found = []
-    for ranks, side in zip(urgency, sides, strict=True):
-        weights = np.ones_like(ranks)
-        for left, top, right, bottom in boxes:
-            weights[top // side : -(-bottom // side), left // side : -(-right // side)] = FAVOUR
-        first = np.where(ranks >= SECOND_FIRST, np.float32(SECOND_FIRST), np.float32(0))
-        found.append((ranks - first) * weights + first)
-    return found
 
 
 def keep_most_urgent(tokens: list[np.ndarray], urgency: list[np.ndarray], kept: int) -> list[np.ndarray]:

@@ -14,6 +14,7 @@ from tok1d_codec import codec
 from tok1d_codec.cli import main
 from tok1d_codec.cli.encode import encode
 from tok1d_codec.rate import DEFAULT_QUALITY
+from tok1d_codec.regions import FAVOUR
 
 
 def pixels_of(source) -> np.ndarray:
@@ -186,9 +187,11 @@ def test_the_default_effort_is_the_one_that_the_help_names(model, run, folder, m
     assert (folder / "large.t1d").read_bytes() == plain
 
 
-def test_faces_are_found_unless_told_not_to(model, run, folder, monkeypatch):
-    monkeypatch.setattr("tok1d_codec.nn.faces.find_faces", lambda image: [(0, 0, 32, 32)])
-    for name, option in {"faces": "--faces", "none": "--no-faces", "box": "--roi=0,0,32,32"}.items():
+@pytest.mark.parametrize("kind", ["faces", "text"])
+def test_faces_and_text_are_found_unless_told_not_to(model, run, folder, monkeypatch, kind):
+    monkeypatch.setattr(f"tok1d_codec.nn.{kind}.find_{kind}", lambda image: [(0, 0, 32, 32)])
+    monkeypatch.setattr("tok1d_codec.regions.TEXT_FAVOUR", FAVOUR)
+    for name, option in {"found": f"--{kind}", "none": f"--no-{kind}", "box": "--roi=0,0,32,32"}.items():
         assert run("encode", "cat.png", f"{name}.t1d", "-q", 60, option)[0] == 0
-    faces, none, box = ((folder / f"{name}.t1d").read_bytes() for name in ("faces", "none", "box"))
-    assert faces == box != none
+    found, none, box = ((folder / f"{name}.t1d").read_bytes() for name in ("found", "none", "box"))
+    assert found == box != none

@@ -12,7 +12,8 @@ from bitstream.header import pack_header
 from tok1d_codec import codec
 from tok1d_codec.errors import TargetTooSmall
 from tok1d_codec.prior.fill import fill
-from tok1d_codec.rate import EVALUATIONS, FAVOUR, Target, at_depth, depth_groups, favoured, keep_most_urgent, largest
+from tok1d_codec.rate import EVALUATIONS, Target, at_depth, depth_groups, keep_most_urgent, largest
+from tok1d_codec.regions import FAVOUR, favoured
 
 
 def tokens_of(data: bytes, model) -> list[np.ndarray]:
@@ -189,12 +190,14 @@ def test_a_region_of_interest_gets_more_of_the_same_bytes(tiny_model, photo):
 
 
 def test_favoured_places_are_those_that_a_box_reaches():
-    coarse, fine = favoured([np.ones((3, 5)), np.ones((6, 10))], (32, 16), [BOX])
+    coarse, fine = favoured([np.ones((3, 5)), np.ones((6, 10))], (32, 16), [(BOX, FAVOUR)])
     assert coarse.tolist() == [[1, 1, 1, FAVOUR, FAVOUR]] * 3
     assert fine[0].tolist() == [1] * 10 and fine[1].tolist() == [1] * 6 + [FAVOUR] * 4 and (fine[1:] == fine[1]).all()
     assert (np.kron(coarse, np.ones((2, 2))) >= fine).all()
-    (second,) = favoured([np.array([[1000.5, 1000.25]])], (32,), [(32, 0, 64, 32)])
+    (second,) = favoured([np.array([[1000.5, 1000.25]])], (32,), [((32, 0, 64, 32), FAVOUR)])
     assert second.tolist() == [[1000.5, 1000.75]]
+    both = [((0, 0, 64, 32), 7.0), ((32, 0, 96, 32), 2.0)]
+    assert favoured([np.ones((1, 3))], (32,), both)[0].tolist() == [[7, 7, 2]]
 
 
 @pytest.mark.parametrize("box", [(5, 5, 5, 9), (0, 0, 161, 9), (-1, 0, 4, 4), (0, 9, 4, 3)])

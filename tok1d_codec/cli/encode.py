@@ -48,6 +48,7 @@ class Box(click.ParamType):
 @click.option("--roi", multiple=True, type=Box(), metavar="LEFT,TOP,RIGHT,BOTTOM",
               help="A region of interest, in pixels, that gets more of the bytes, such as a face; may be repeated.")
 @click.option("--faces/--no-faces", default=True, help="Find faces, which get more of the bytes.  [default: on]")
+@click.option("--text/--no-text", default=True, help="Find text, which gets more of the bytes.  [default: on]")
 @options.effort
 @options.model
 @options.device
@@ -63,6 +64,7 @@ def encode(
     levels: int | None,
     roi: tuple[tuple[int, int, int, int], ...],
     faces: bool,
+    text: bool,
     effort: int | None,
     model: str,
     device: str,
@@ -77,7 +79,7 @@ def encode(
     from bitstream.container import part_bytes, unpack
     from tok1d_codec.image.io import atomic_write, check_output, read_picture
     from tok1d_codec.models.cards import card_by_name
-    from tok1d_codec.rate import check_boxes
+    from tok1d_codec.regions import check_boxes
 
     asked = {"--quality": quality, "--bpp": bpp, "--size": size, "--levels": levels}
     given = [name for name, value in asked.items() if value is not None]
@@ -108,7 +110,7 @@ def encode(
     ready = time.perf_counter()
     data = encode_pixels(
         picture.pixels, loaded, levels, quality=quality, bpp=bpp, size=size, effort=effort, roi=roi, faces=faces,
-        progress=sys.stderr.isatty(),
+        text=text, progress=sys.stderr.isatty(),
     )  # fmt: skip
     done = time.perf_counter()
     atomic_write(target, data, force)

@@ -1,0 +1,57 @@
+"""Regions of interest: places that get more of the bytes than others, as someone said or as eyes do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .config import SECOND_FIRST
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FAVOUR = 3.0  # how much more urgent tokens of a region of interest are
+TEXT_FAVOUR = 10.0  # of a line of text, which is small, and which half of the tokens do not make legible
+
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels, as Pillow has it: right and bottom are the first column and row outside."""
+
+
+def check_boxes(boxes: Sequence[Box], height: int, width: int) -> None:
+    """Raises: ValueError for a box that is empty or not within the picture."""
+    for left, top, right, bottom in boxes:
+        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+            raise ValueError(f"{left},{top},{right},{bottom} is not LEFT,TOP,RIGHT,BOTTOM within {width}x{height}")
+
+
+def find_regions(image: Tensor, faces: bool, text: bool) -> list[tuple[Box, float]]:
+    """A picture (1, 3, H, W) in [0, 1] -> boxes around its faces and its lines of text, and how they are favoured."""
+    from .nn.faces import find_faces
+    from .nn.text import find_text
+
+    found = [(box, FAVOUR) for box in find_faces(image)] if faces else []
+    return found + ([(box, TEXT_FAVOUR) for box in find_text(image)] if text else [])
+
+
+def favoured(
+    urgency: list[np.ndarray], sides: Sequence[int], regions: Sequence[tuple[Box, float]]
+) -> list[np.ndarray]:
+    """Urgencies by level -> those times what the most favoured region asks that reaches a cell.
+
+    What is above SECOND_FIRST stays so, everywhere: only what exceeds it counts as urgency.
+
+    Args:
+        urgency: (rows, cols) for each level; sides: pixels a side of its cells.
+        regions: boxes, and how many times as urgent their tokens are.
+    """
+    found = []
+    for ranks, side in zip(urgency, sides, strict=True):
+        weights = np.ones_like(ranks)
+        for (left, top, right, bottom), times in regions:
+            cells = weights[top // side : -(-bottom // side), left // side : -(-right // side)]
+            np.maximum(cells, times, out=cells)
+        first = np.where(ranks >= SECOND_FIRST, np.float32(SECOND_FIRST), np.float32(0))
+        found.append((ranks - first) * weights + first)
+    return found
