@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 FAVOUR = 3.0  # how much more urgent tokens of a region of interest are
 TEXT_FAVOUR = 10.0  # of a line of text, which is small, and which half of the tokens do not make legible
+EARLY = 2  # levels after the first of a region of interest that come before all but the second level elsewhere
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels, as Pillow has it: right and bottom are the first column and row outside."""
@@ -40,18 +41,20 @@ def favoured(
 ) -> list[np.ndarray]:
     """Urgencies by level -> those times what the most favoured region asks that reaches a cell.
 
-    What is above SECOND_FIRST stays so, everywhere: only what exceeds it counts as urgency.
+    Where the second level comes first (SECOND_FIRST), EARLY levels of a region do, or small files would give it nothing;
+    only what exceeds that counts as urgency.
 
     Args:
         urgency: (rows, cols) for each level; sides: pixels a side of its cells.
         regions: boxes, and how many times as urgent their tokens are.
     """
-    found = []
-    for ranks, side in zip(urgency, sides, strict=True):
+    found, second_first = [], bool((urgency[0] >= SECOND_FIRST).all())
+    for level, (ranks, side) in enumerate(zip(urgency, sides, strict=True)):
         weights = np.ones_like(ranks)
         for (left, top, right, bottom), times in regions:
             cells = weights[top // side : -(-bottom // side), left // side : -(-right // side)]
             np.maximum(cells, times, out=cells)
-        first = np.where(ranks >= SECOND_FIRST, np.float32(SECOND_FIRST), np.float32(0))
-        found.append((ranks - first) * weights + first)
+        first = ranks >= SECOND_FIRST
+        early = first | (second_first & (level < EARLY) & (weights > 1))
+        found.append((ranks - SECOND_FIRST * first) * weights + SECOND_FIRST * early)
     return found

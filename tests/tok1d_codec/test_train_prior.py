@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from bitstream.coder import Group
 from tok1d_codec.cli import main
 from tok1d_codec.errors import MissingData, OutputExists
+from tok1d_codec.models.store import read_weights
 from tok1d_codec.prior.integer import PREFIX, EXACT, IntegerPrior, check
 from tok1d_codec.prior.network import PriorNetwork, PriorShape
 from tok1d_codec.tokenizer.search import choose, search
@@ -79,6 +80,19 @@ def test_conversion_changes_nothing(scale):
                     known = [k.numpy().astype(np.int32) for k in known]
                     found.append(prior.logits(known, Group(level, positions)))
         assert np.array_equal(np.concatenate(found), logits.detach().double().numpy())
+
+
+@pytest.mark.parametrize("scale", [0.02, 0.3, 3.0])
+def test_an_exact_prior_can_be_trained_on(scale, tmp_path):
+    arrays, other = network(1, scale).to_arrays(), network(2)
+    other.from_arrays(arrays)
+    again = other.to_arrays()
+    assert arrays.keys() == again.keys() and all(np.array_equal(arrays[k], again[k]) for k in arrays)
+    further = trainer(tmp_path)
+    further.go_on(arrays)
+    assert all(np.array_equal(array, further.averaged().to_arrays()[k]) for k, array in arrays.items())
+    with pytest.raises(MissingData, match="another shape"):
+        further.go_on(PriorNetwork(SIZES, STRIDES, replace(SHAPE, hidden=24)).to_arrays())
 
 
 def test_scales_keep_any_weights_within_bounds():
@@ -204,3 +218,13 @@ def test_the_command_trains_exports_and_resumes(tmp_path, to_train_from, capsys)
     assert main([*command, "--resume", "--minutes", str(trained + 0.01)]) == 0
     records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert records[-1]["step"] > records[0]["step"] and "kept" in records[-1]["validation"]
+
+    rest = ["--tokens", str(out), "--out", str(tmp_path / "further"), "--go-on", "--minutes", "0.01", "--threads", "1"]
+    assert main(["train", "prior", "--model", str(weight_file), *rest]) == MissingData.exit_code  # it has no prior
+    capsys.readouterr()
+    shape = PriorShape(features=8, near=4, hidden=8, blocks=1, code=8)
+    small = {PREFIX + k: torch.from_numpy(v) for k, v in PriorNetwork((16, 32, 32), (2, 1, 1), shape).to_arrays().items()}
+    save_file(weights | small, tmp_path / "small.safetensors", metadata=read_weights(weight_file, "pt")[0])
+    assert main(["train", "prior", "--model", str(tmp_path / "small.safetensors"), *rest]) == MissingData.exit_code
+    assert "another shape" in capsys.readouterr().err
+    assert main(["train", "prior", "--model", str(out / "model.safetensors"), *rest]) == 0

@@ -119,13 +119,14 @@ def fine(sources: tuple[str, ...], validation: tuple[str, ...], model: str, out:
 @click.option("--rounds", default=2, show_default=True, type=click.IntRange(min=1),
               help="Random crops of each training picture.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option("--go-on", is_flag=True, help="Start from the prior that the model has.")
 @click.option("--float", "float_", is_flag=True, help="Train without rounding, for comparison.")
 @options.threads
 @click.option("--precision", default="float32", show_default=True, type=click.Choice(["float32", "bf16"]),
               help="bf16 autocast pays only with AMX.")
 @click.option("--seed", default=0, show_default=True)
 def prior(sources: tuple[str, ...], validation: tuple[str, ...], tokens: Path | None, model: str, out: Path,
-          minutes: float | None, rounds: int, resume: bool, float_: bool, threads: int | None, precision: str,
+          minutes: float | None, rounds: int, resume: bool, go_on: bool, float_: bool, threads: int | None, precision: str,
           seed: int) -> None:  # fmt: skip
     """Train the prior of a model of the family t1d: what the range coder expects of the next tokens."""
     from ..train.prior import PriorConfig
@@ -137,7 +138,7 @@ def prior(sources: tuple[str, ...], validation: tuple[str, ...], tokens: Path | 
     options.use_threads(threads)
     path, figures = run_prior_training(
         list(sources), list(validation), tokens, model, out, PriorConfig(quantize=not float_), minutes,
-        rounds=rounds, resume=resume, bf16=precision == "bf16", seed=seed,
+        rounds=rounds, go_on=go_on, resume=resume, bf16=precision == "bf16", seed=seed,
     )  # fmt: skip
     for name in ("none", "static", "float", "exact"):
         click.echo(f"{name:7} bits per token:  {'  '.join(f'{bits:6.3f}' for bits in figures[name])}")

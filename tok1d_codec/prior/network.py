@@ -198,6 +198,28 @@ class PriorNetwork(nn.Module):
         found["groups"] = np.array(self.groups, np.int8)
         return found
 
+    @torch.no_grad()
+    def from_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take the weights that `to_arrays` gave of a network of this shape. Raises: KeyError, RuntimeError."""
+        found = {name: torch.from_numpy(array).float() for name, array in arrays.items()}
+
+        def shared(name: str, bias: str, matrix: Tensor, bias_of: Tensor, scale: str = "") -> None:
+            step = torch.exp2(found[f"shift.{scale or name}"])
+            matrix.copy_(found[name] / step[:, None])
+            bias_of.copy_((found[bias] - (step / 2).floor()) / (step * UNIT))
+
+        for level, table in enumerate(self.embed):
+            table.copy_(found[f"embed.{level}"] / UNIT)
+            near = f"near.{self.strides[level]}"
+            shared(f"own.{level}", f"bias.near.{level}", self.own[level], self.bias_near[level], near)
+            self.near[str(self.strides[level])].copy_(found[near] / torch.exp2(found[f"shift.{near}"])[:, None])
+            step = torch.exp2(found["shift.out"][level])
+            self.out[level].copy_(found[f"out.{level}"] / step)
+            self.bias_out[level].copy_(found[f"bias.out.{level}"] / (step * UNIT))
+        for i, matrix in enumerate(self.mix):
+            shared(f"mix.{i}", f"bias.mix.{i}", matrix, self.bias_mix[i])
+        shared("down", "bias.down", self.down, self.bias_down)
+
 
 def _round(x: Tensor) -> Tensor:
     """Nearest integers (halves up), with the gradient of x."""

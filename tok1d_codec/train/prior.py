@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from ..errors import TrainingFailed
+from ..errors import MissingData, TrainingFailed
 from ..prior.integer import PREFIX
 from ..prior.network import PriorNetwork, PriorShape
 from .loop import Hardware
@@ -74,6 +74,14 @@ class PriorTrainer:
     def start(self, codebooks: list[Tensor]) -> None:
         """Set the tables from the tokenizer's code vectors (n, D) of each level."""
         self.network.start_from(codebooks, self.hits)
+        self._set_up()
+
+    def go_on(self, prior: dict[str, np.ndarray]) -> None:
+        """Start from a prior, as `PriorNetwork.to_arrays` gives it. Raises: MissingData for one of another shape."""
+        try:
+            self.network.from_arrays(prior)
+        except (KeyError, RuntimeError):
+            raise MissingData("the model's prior has another shape; train a new one") from None
         self._set_up()
 
     def _set_up(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -25,7 +26,7 @@ TRAINING, VALIDATION = "train.tokens", "validation.tokens"  # in the folder of t
 
 def run_prior_training(
     sources: list[str], validation: list[str], tokens: Path | None, model: str, out: Path,
-    config: PriorConfig, minutes: float | None = None, *, rounds: int = 2, resume: bool = False,
+    config: PriorConfig, minutes: float | None = None, *, rounds: int = 2, go_on: bool = False, resume: bool = False,
     bf16: bool = False, seed: int = 0,
 ) -> tuple[Path, dict]:  # fmt: skip
     """Train a prior for the tokens of `model` in the folder `out` -> the model with it, its last figures.
@@ -36,6 +37,7 @@ def run_prior_training(
         model: a name that `t1d models` lists, or a weight file.
         config: ignored with `resume`, but for `minutes`: the run goes on as it was planned.
         rounds: random crops of each training picture.
+        go_on: start from the model's prior, at half the rate, instead of from its codes.
 
     Raises:
         MissingData: no pictures, tokens, model or checkpoint; tokens of another model.
@@ -43,6 +45,7 @@ def run_prior_training(
     run = RunFolder(out)
     config = PriorConfig.from_json(run.load()["config"]) if resume else config
     config = config if minutes is None else replace(config, minutes=minutes)
+    config = replace(config, rate=config.rate / 2) if go_on and not resume else config
     torch.set_flush_denormal(True)
     weights = model_weights(model)
     tokenizer = _load_tokenizer(weights)
@@ -50,6 +53,8 @@ def run_prior_training(
     trainer = PriorTrainer(config, training, held_out, run, Hardware(bf16=bf16), seed)
     if resume:
         trainer.resume()
+    elif go_on:
+        trainer.go_on(_prior_of(weights))
     else:
         trainer.start([tokenizer.codes(level) for level in range(len(training.strides))])
     path = with_prior(weights, trainer.train(), out / "model.safetensors")
@@ -61,6 +66,14 @@ def keep_prior(weights: dict[str, torch.Tensor], path: Path) -> None:
     prior = {k: v for k, v in weights.items() if k.startswith(PREFIX)}
     if prior:
         save_file(prior, path)
+
+
+def _prior_of(weights: Path) -> dict[str, np.ndarray]:
+    """Weight file -> the arrays of its prior. Raises: MissingData."""
+    arrays = read_weights(weights, "np", lambda name: name.startswith(PREFIX))[1]
+    if not arrays:
+        raise MissingData(f"no prior in {weights} to go on with")
+    return {name.removeprefix(PREFIX): array for name, array in arrays.items()}
 
 
 def with_prior(weights: Path, prior: Path, out: Path) -> Path:
