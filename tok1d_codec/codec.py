@@ -33,8 +33,8 @@ GUESSES = ("none", "likely", "sample")
 
 def encode(
     pixels: np.ndarray, model: Model, levels: int | None = None, *, quality: float | None = None,
-    bpp: float | None = None, size: int | None = None, effort: int | None = 0, roi: Sequence[Box] = (), faces: bool = True,
-    text: bool = True, progress: bool = False,
+    bpp: float | None = None, size: int | None = None, effort: int | None = 0, roi: Sequence[Box] = (),
+    faces: bool = True, text: bool = True, progress: bool = False,
 ) -> bytes:  # fmt: skip
     """Picture, uint8 (H, W, 3) RGB -> the bytes of a file.
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 FAVOUR = 3.0  # how much more urgent tokens of a region of interest are
 TEXT_FAVOUR = 10.0  # of a line of text, which is small, and which half of the tokens do not make legible
-EARLY = 2  # levels after the first of a region of interest that come before all but the second level elsewhere
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels, as Pillow has it: right and bottom are the first column and row outside."""
@@ -41,20 +40,18 @@ def favoured(
 ) -> list[np.ndarray]:
     """Urgencies by level -> those times what the most favoured region asks that reaches a cell.
 
-    Where the second level comes first (SECOND_FIRST), EARLY levels of a region do, or small files would give it nothing;
-    only what exceeds that counts as urgency.
+    What is above SECOND_FIRST stays so, everywhere: only what exceeds it counts as urgency.
 
     Args:
         urgency: (rows, cols) for each level; sides: pixels a side of its cells.
         regions: boxes, and how many times as urgent their tokens are.
     """
-    found, second_first = [], bool((urgency[0] >= SECOND_FIRST).all())
-    for level, (ranks, side) in enumerate(zip(urgency, sides, strict=True)):
+    found = []
+    for ranks, side in zip(urgency, sides, strict=True):
         weights = np.ones_like(ranks)
         for (left, top, right, bottom), times in regions:
             cells = weights[top // side : -(-bottom // side), left // side : -(-right // side)]
             np.maximum(cells, times, out=cells)
-        first = ranks >= SECOND_FIRST
-        early = first | (second_first & (level < EARLY) & (weights > 1))
-        found.append((ranks - SECOND_FIRST * first) * weights + SECOND_FIRST * early)
+        first = np.where(ranks >= SECOND_FIRST, np.float32(SECOND_FIRST), np.float32(0))
+        found.append((ranks - first) * weights + first)
     return found

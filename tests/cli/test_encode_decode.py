@@ -191,7 +191,7 @@ def test_the_default_effort_is_the_one_that_the_help_names(model, run, folder, m
 def test_faces_and_text_are_found_unless_told_not_to(model, run, folder, monkeypatch, kind):
     monkeypatch.setattr(f"tok1d_codec.nn.{kind}.find_{kind}", lambda image: [(0, 0, 32, 32)])
     monkeypatch.setattr("tok1d_codec.regions.TEXT_FAVOUR", FAVOUR)
-    for name, option in {"found": f"--{kind}", "none": f"--no-{kind}", "box": "--roi=0,0,32,32"}.items():
-        assert run("encode", "cat.png", f"{name}.t1d", "-q", 60, option)[0] == 0
+    for name, option in {"found": [f"--{kind}"], "none": [f"--no-{kind}"], "box": [f"--no-{kind}", "--roi=0,0,32,32"]}.items():
+        assert run("encode", "cat.png", f"{name}.t1d", "-q", 60, *option)[0] == 0
     found, none, box = ((folder / f"{name}.t1d").read_bytes() for name in ("found", "none", "box"))
     assert found == box != none

@@ -10,7 +10,6 @@ from bitstream.container import CHECKSUM_BYTES, unpack
 from bitstream.errors import ChecksumMismatch, Truncated
 from bitstream.header import pack_header
 from tok1d_codec import codec
-from tok1d_codec.config import SECOND_FIRST
 from tok1d_codec.errors import TargetTooSmall
 from tok1d_codec.prior.fill import fill
 from tok1d_codec.rate import EVALUATIONS, Target, at_depth, depth_groups, keep_most_urgent, largest
@@ -197,9 +196,6 @@ def test_favoured_places_are_those_that_a_box_reaches():
     assert (np.kron(coarse, np.ones((2, 2))) >= fine).all()
     (second,) = favoured([np.array([[1000.5, 1000.25]])], (32,), [((32, 0, 64, 32), FAVOUR)])
     assert second.tolist() == [[1000.5, 1000.75]]
-    levels = [np.full((1, 2), 2.0**-level + SECOND_FIRST * (level == 0)) for level in range(4)]
-    early = favoured(levels, (32,) * 4, [((32, 0, 64, 32), 4.0)])
-    assert np.array(early).reshape(4, 2).tolist() == [[1001, 1004], [0.5, 1002], [0.25, 1], [0.125, 0.5]]  # EARLY is 2
     both = [((0, 0, 64, 32), 7.0), ((32, 0, 96, 32), 2.0)]
     assert favoured([np.ones((1, 3))], (32,), both)[0].tolist() == [[7, 7, 2]]
 

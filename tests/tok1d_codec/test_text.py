@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import skimage.data
+import skimage.filters
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
@@ -30,53 +31,72 @@ def written(words: str, size: int, place: tuple[int, int], angle: float = 0) -> 
     return cat, np.array(ink.getbbox())
 
 
-def inside(point: tuple[float, float], boxes: list) -> bool:
-    return any(left <= point[0] < right and top <= point[1] < bottom for left, top, right, bottom in boxes)
+def around(boxes: list) -> np.ndarray:
+    return np.concatenate([np.min(boxes, 0)[:2], np.max(boxes, 0)[2:]])
+
+
+def covered(boxes: list, width: int, height: int) -> np.ndarray:
+    mask = np.zeros((height, width), bool)
+    for left, top, right, bottom in boxes:
+        mask[top:bottom, left:right] = True
+    return mask
 
 
 @pytest.mark.parametrize("size, place", [(14, (20, 20)), (24, (180, 250)), (40, (60, 120))])
 def test_a_line_is_found_where_it_is(size, place):
     picture, box = written(WORDS, size, place)
     found = find_text(as_image(picture))
-    left, top, right, bottom = np.concatenate([np.min(found, 0)[:2], np.max(found, 0)[2:]])
-    assert np.abs(np.array([left, top, right, bottom]) - box).max() <= 0.6 * size
-    assert inside(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), found)
+    assert np.abs(around(found) - box).max() <= 0.6 * size
+    left, top, right, bottom = box
+    assert covered(found, *picture.size)[top:bottom, left:right].mean() > 0.9
 
 
-def test_a_line_that_slants_is_found():
-    picture, _ = written(WORDS, 28, (110, 130), angle=25)
-    (found,) = find_text(as_image(picture))
-    assert inside((225, 150), [found]) and found[2] - found[0] > 150 and found[3] - found[1] > 60
+def test_boxes_follow_a_line_that_slants():
+    picture, box = written(WORDS, 28, (110, 130), angle=25)
+    found = find_text(as_image(picture))
+    left, top, right, bottom = around(found)
+    assert np.abs(np.array([left, top, right, bottom]) - box).max() <= 20
+    assert 0.2 < covered(found, *picture.size)[top:bottom, left:right].mean() < 0.7
 
 
 def test_a_large_picture_is_searched_when_smaller():
-    picture, box = written(WORDS, 24, (180, 250))
+    picture, box = written(WORDS, 14, (180, 250))
     picture = picture.resize((451 * 4, 300 * 4))
     assert 451 * 4 * 300 * 4 > text.AREA
-    (found,) = find_text(as_image(picture))
-    assert np.abs(np.array(found) / 4 - box).max() <= 15
+    assert np.abs(around(find_text(as_image(picture))) / 4 - box).max() <= 10
 
 
-def test_lines_of_a_page_lie_apart():
-    page = np.repeat(skimage.data.page()[..., None], 3, axis=2)
-    found = find_text(as_image(page))
-    assert len(found) == 7
-    assert all(0 <= left < right <= 384 and 0 <= top < bottom <= 191 for left, top, right, bottom in found)
+def test_lines_of_a_page_are_found():
+    page = skimage.data.page()
+    found = find_text(as_image(np.repeat(page[..., None], 3, axis=2)))
+    ink = page < skimage.filters.threshold_local(page, 51, offset=20)
+    mask = covered(found, 384, 191)
+    assert ink[mask].sum() > 0.8 * ink.sum() and mask.mean() < 0.8
 
 
-@pytest.mark.parametrize("name", ["chelsea", "coffee", "cat"])
+@pytest.mark.parametrize("name", ["chelsea", "coffee", "rocket"])
 def test_other_things_are_no_text(name):
-    pixels = skimage.data.chelsea()[::-1] if name == "cat" else getattr(skimage.data, name)()
-    assert find_text(as_image(pixels)) == []
+    assert find_text(as_image(getattr(skimage.data, name)())) == []
 
 
-def test_letters_as_high_as_the_picture_are_left_alone():
-    assert find_text(as_image(written("Wh", 180, (60, 40))[0])) == []
+def test_letters_as_high_as_the_picture_are_left_alone(monkeypatch):
+    picture = as_image(written("Wh", 180, (60, 40))[0])
+    assert find_text(picture) == []
+    monkeypatch.setattr(text, "TALL", 1)
+    monkeypatch.setattr(text, "LEGIBLE", 1000)
+    assert find_text(picture)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 400), (40, 31), (1, 40_000), (3000, 33), (1600, 1540)])
-def test_pictures_of_any_size_are_searched(size):
+@pytest.mark.parametrize("size", [(1, 1), (3, 400), (40, 31), (1, 40_000), (3000, 33), (1601, 1541)])
+def test_boxes_stay_in_pictures_of_any_size(size, monkeypatch):
     assert find_text(torch.full((1, 3, *size), 0.5)) == []
+    monkeypatch.setattr(text, "TALL", 10)
+    monkeypatch.setattr(text, "LEGIBLE", 1e6)
+    monkeypatch.setattr(text, "SMALLEST", 1)
+    monkeypatch.setattr(text, "_network", lambda: lambda image: torch.ones(1, *image.shape[-2:]))
+    boxes = find_text(torch.zeros(1, 3, *size))
+    assert around(boxes).tolist() == [0, 0, size[1], size[0]] and covered(boxes, size[1], size[0]).all()
+    assert all(left < right and top < bottom for left, top, right, bottom in boxes)
 
 
 def test_text_gets_more_of_the_same_bytes(tiny_model):
@@ -91,4 +111,4 @@ def test_text_gets_more_of_the_same_bytes(tiny_model):
         return sum((t >= 0).sum() for t in levels), sum((t[line] >= 0).sum() for t in levels)
 
     (everywhere, there), (still, less) = kept(), kept(text=False)
-    assert there > less and abs(everywhere - still) <= 4
+    assert there > less and abs(everywhere - still) <= 0.1 * still

@@ -91,8 +91,9 @@ def test_an_exact_prior_can_be_trained_on(scale, tmp_path):
     further = trainer(tmp_path)
     further.go_on(arrays)
     assert all(np.array_equal(array, further.averaged().to_arrays()[k]) for k, array in arrays.items())
-    with pytest.raises(MissingData, match="another shape"):
-        further.go_on(PriorNetwork(SIZES, STRIDES, replace(SHAPE, hidden=24)).to_arrays())
+    for change in ({"hidden": 24}, {"blocks": 2}):
+        with pytest.raises(MissingData, match="another shape"):
+            further.go_on(PriorNetwork(SIZES, STRIDES, replace(SHAPE, **change)).to_arrays())
 
 
 def test_scales_keep_any_weights_within_bounds():

@@ -118,22 +118,24 @@ def fine(sources: tuple[str, ...], validation: tuple[str, ...], model: str, out:
               help="How long to train.  [default: 60, or as the resumed run has it]")
 @click.option("--rounds", default=2, show_default=True, type=click.IntRange(min=1),
               help="Random crops of each training picture.")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
-@click.option("--go-on", is_flag=True, help="Start from the prior that the model has.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out.")
+@click.option("--go-on", is_flag=True, help="Start from the model's prior, at half the learning rate.")
 @click.option("--float", "float_", is_flag=True, help="Train without rounding, for comparison.")
 @options.threads
 @click.option("--precision", default="float32", show_default=True, type=click.Choice(["float32", "bf16"]),
               help="bf16 autocast pays only with AMX.")
 @click.option("--seed", default=0, show_default=True)
 def prior(sources: tuple[str, ...], validation: tuple[str, ...], tokens: Path | None, model: str, out: Path,
-          minutes: float | None, rounds: int, resume: bool, go_on: bool, float_: bool, threads: int | None, precision: str,
-          seed: int) -> None:  # fmt: skip
+          minutes: float | None, rounds: int, resume: bool, go_on: bool, float_: bool, threads: int | None,
+          precision: str, seed: int) -> None:  # fmt: skip
     """Train the prior of a model of the family t1d: what the range coder expects of the next tokens."""
     from ..train.prior import PriorConfig
     from ..train.prior_run import run_prior_training
 
     if not sources and tokens is None and not resume:
         raise MissingData("no pictures; give --data, or --tokens with the folder of an earlier run")
+    if resume and go_on:
+        raise click.UsageError("--resume continues a run as it was planned; --go-on is for a new one")
     _check_run(out, resume)
     options.use_threads(threads)
     path, figures = run_prior_training(

@@ -13,16 +13,17 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 WEIGHTS = Path(__file__).parents[1] / "models" / "text.safetensors"
-"""Of the small detector of PP-OCRv6 (Copyright PaddlePaddle Authors, Apache-2.0), float16."""
+"""Of PP-OCRv6_small_det of PaddleOCR, as rapidocr 3.10.0 has it (Apache-2.0; see NOTICE), float16."""
 
 AREA = 2**20  # pixels; a larger picture is made smaller, which bounds time and memory
 CELL = 32  # pixels a side of what the network has one value for where it is coarsest
 WITHIN = 0.3  # how sure it is of a pixel that lies within a line
 SURE = 0.8  # how sure it is of a line, on average
-SMALLEST = 12  # pixels of a line's core
-TALL = 0.12  # of the picture's short side: a line's core; what is higher is hardly ever text, and legible if it is
+SMALLEST = 12  # pixels of a line's core, which is all that is marked, so that lines do not touch
+TALL = 0.12  # of the picture's short side: cores that are thicker are hardly ever text
+LEGIBLE = 64  # pixels of the picture: thicker cores are of letters as large as four patches, which need no help
 BAR = math.sqrt(3) / 2  # thickness of a long bar over the minor axis of the ellipse that stands for it
-MARGIN = 0.6  # of the height of a line's core, which is all that is marked, so that lines do not touch
+MARGIN = 0.6  # of a core's thickness, around it
 
 
 class TextNetwork(nn.Module):
@@ -135,34 +136,38 @@ def _network() -> TextNetwork:
 
 @torch.inference_mode()
 def find_text(image: Tensor) -> list[tuple[int, int, int, int]]:
-    """A picture (1, 3, H, W) in [0, 1] -> (left, top, right, bottom) of each line of text in it, in pixels.
+    """A picture (1, 3, H, W) in [0, 1] -> boxes (left, top, right, bottom) in pixels that cover its lines of text.
 
-    Runs on the CPU wherever the picture is, so that a file does not depend on it.
+    A line has one for each CELL pixels or so, so that they follow lines that slant. Runs on the CPU.
     """
     height, width = image.shape[-2:]
-    shrunk = min(math.ceil(math.sqrt(height * width / AREA)), height, width)
-    image = F.avg_pool2d(image, shrunk, ceil_mode=True).cpu() * 2 - 1
-    rows, cols = image.shape[-2:]
-    image = F.pad(image, (0, -cols % CELL, 0, -rows % CELL), mode="replicate")
-    boxes = _lines(_network()(image)[0, :rows, :cols].numpy())
-    edges = ((left, top, min(right, width), min(bottom, height)) for left, top, right, bottom in boxes * shrunk)
-    return [tuple(int(edge) for edge in box) for box in edges]
+    shrunk = max(1.0, math.sqrt(height * width / AREA))
+    size = [max(1, round(side / shrunk)) for side in (height, width)]
+    image = F.interpolate(image.cpu(), size, mode="area") * 2 - 1
+    image = F.pad(image, (0, -size[1] % CELL, 0, -size[0] % CELL), mode="replicate")
+    sure = _network()(image)[0, : size[0], : size[1]].numpy()
+    boxes = _boxes(sure, min(TALL * min(size), LEGIBLE / shrunk)) * np.tile([width / size[1], height / size[0]], 2)
+    low, high = np.floor(boxes[:, :2]).clip(0), np.ceil(boxes[:, 2:]).clip(None, (width, height))
+    return [tuple(map(int, box)) for box in np.concatenate([low, high], axis=1)]
 
 
-def _lines(sure: np.ndarray) -> np.ndarray:
-    """What the network says of a picture (H, W) -> boxes int (n, 4) around lines of text."""
+def _boxes(sure: np.ndarray, thickest: float) -> np.ndarray:
+    """What the network says of a picture (H, W) -> boxes (n, 4) that cover cores of up to a thickness, and margins."""
     within = sure > WITHIN
     if not within.any():
-        return np.zeros((0, 4), int)
+        return np.zeros((0, 4))
     from skimage.measure import label, regionprops  # takes a while
 
-    height, width = sure.shape
     found = []
     for core in regionprops(label(within), sure):
-        top, left, bottom, right = core.bbox
-        high = core.axis_minor_length * BAR  # of a line that slants, too
-        if core.area >= SMALLEST and core.intensity_mean >= SURE and high <= TALL * min(height, width):
-            margin = round(MARGIN * high)
-            box = left - margin, top - margin, right + margin, bottom + margin
-            found.append(np.clip(box, 0, (width, height) * 2))
-    return np.array(found, int).reshape(-1, 4)
+        if core.area < SMALLEST or core.intensity_mean < SURE:
+            continue
+        thickness = BAR * core.axis_minor_length
+        if thickness > thickest:
+            continue
+        squares, of = np.unique(core.coords // CELL, axis=0, return_inverse=True)
+        for square in range(len(squares)):
+            part, margin = core.coords[of == square], MARGIN * thickness
+            (top, left), (bottom, right) = part.min(0) - margin, part.max(0) + 1 + margin
+            found.append((left, top, right, bottom))
+    return np.array(found).reshape(-1, 4)

@@ -80,7 +80,7 @@ class PriorTrainer:
         """Start from a prior, as `PriorNetwork.to_arrays` gives it. Raises: MissingData for one of another shape."""
         try:
             self.network.from_arrays(prior)
-        except (KeyError, RuntimeError):
+        except ValueError:
             raise MissingData("the model's prior has another shape; train a new one") from None
         self._set_up()
 

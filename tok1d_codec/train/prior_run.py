@@ -40,7 +40,7 @@ def run_prior_training(
         go_on: start from the model's prior, at half the rate, instead of from its codes.
 
     Raises:
-        MissingData: no pictures, tokens, model or checkpoint; tokens of another model.
+        MissingData: no pictures, tokens, model or checkpoint; tokens of another model; with `go_on`, no prior, or one of another shape.
     """
     run = RunFolder(out)
     config = PriorConfig.from_json(run.load()["config"]) if resume else config
@@ -49,12 +49,13 @@ def run_prior_training(
     torch.set_flush_denormal(True)
     weights = model_weights(model)
     tokenizer = _load_tokenizer(weights)
+    prior = _prior_of(weights) if go_on else None  # before the tokens, which take minutes
     training, held_out = _tokens(tokens or out, tokenizer, sources, validation, rounds, seed)
     trainer = PriorTrainer(config, training, held_out, run, Hardware(bf16=bf16), seed)
     if resume:
         trainer.resume()
     elif go_on:
-        trainer.go_on(_prior_of(weights))
+        trainer.go_on(prior)
     else:
         trainer.start([tokenizer.codes(level) for level in range(len(training.strides))])
     path = with_prior(weights, trainer.train(), out / "model.safetensors")
