@@ -135,6 +135,12 @@ CARDS: tuple[ModelCard, ...] = (
         "b8be4881ab4c14e9ed98d0b8f6b5fc52a8b0b1679d90f963606b90dba276b9e0",
         "2026-11, 7,073 photographs, two CPU cores, a branch of t1d-8's decoder that hears fine tokens",
     ),
+    _with_tokens_of(
+        _T1D_8,
+        10,
+        "b3119fe3200d174c45eb365f4edb136b9cb7a8307f268dc7e4a56cdcc1f23088",
+        "2026-11, 7,073 photographs, two CPU cores, the pixel head of t1d-9 trained further",
+    ),
 )
 
 

@@ -95,7 +95,7 @@ def _for_decoder(config: TrainConfig, model: object) -> TrainConfig:
         # a branch that is new learns, and nothing else
         config, rate, model = replace(config, branch_only=True), config.rate, replace(model, fine_channels=FINE_CHANNELS)
     elif config.family == "t1d" and model.fine_levels:
-        rate = config.rate / 4
+        config, rate = replace(config, border_weight=2.5), config.rate / 4  # at 1 steps grew at borders of patches
     elif config.family == "t1d":
         model = replace(
             model, decoder_layers=max(model.decoder_layers, config.model.decoder_layers),
