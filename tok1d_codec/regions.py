@@ -40,7 +40,7 @@ def favoured(
 ) -> list[np.ndarray]:
     """Urgencies by level -> those times what the most favoured region asks that reaches a cell.
 
-    What is above SECOND_FIRST stays so, everywhere: only what exceeds it counts as urgency.
+    What is above SECOND_FIRST stays as it is: files so small that places lack a second level favour none.
 
     Args:
         urgency: (rows, cols) for each level; sides: pixels a side of its cells.
@@ -52,6 +52,5 @@ def favoured(
         for (left, top, right, bottom), times in regions:
             cells = weights[top // side : -(-bottom // side), left // side : -(-right // side)]
             np.maximum(cells, times, out=cells)
-        first = np.where(ranks >= SECOND_FIRST, np.float32(SECOND_FIRST), np.float32(0))
-        found.append((ranks - first) * weights + first)
+        found.append(np.where(ranks < SECOND_FIRST, ranks * weights, ranks))
     return found

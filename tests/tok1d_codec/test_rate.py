@@ -195,7 +195,7 @@ def test_favoured_places_are_those_that_a_box_reaches():
     assert fine[0].tolist() == [1] * 10 and fine[1].tolist() == [1] * 6 + [FAVOUR] * 4 and (fine[1:] == fine[1]).all()
     assert (np.kron(coarse, np.ones((2, 2))) >= fine).all()
     (second,) = favoured([np.array([[1000.5, 1000.25]])], (32,), [((32, 0, 64, 32), FAVOUR)])
-    assert second.tolist() == [[1000.5, 1000.75]]
+    assert second.tolist() == [[1000.5, 1000.25]]
     both = [((0, 0, 64, 32), 7.0), ((32, 0, 96, 32), 2.0)]
     assert favoured([np.ones((1, 3))], (32,), both)[0].tolist() == [[7, 7, 2]]
 
