@@ -50,9 +50,12 @@ def refine(
             for inner, outer in regions:
                 top, bottom, left, right = (side * p for side in outer)
                 region = _Region(tokenizer, z, found, inner, outer, images[..., top:bottom, left:right], loss)
-                judged = _descend(region, steps, bar)
+                alone = len(regions) == 1
+                judged = _descend(region, steps, bar, judge_last=steps > 1 or not alone)
+                if judged[-1].loss is None:  # the file that it becomes is judged anyhow
+                    return judged[::-1]
                 best = min(judged, key=lambda attempt: attempt.loss)
-                if len(regions) == 1:
+                if alone:
                     return [best, judged[0]]
                 region.keep(best.indices)
     return [Attempt(found, None), Attempt(indices, None)]
@@ -106,9 +109,7 @@ class _Region:
 
         Fine tokens are found `anew`, for what the picture without them leaves over, or are those that were given.
         """
-        everything = self.codes.clone()
-        everything[(..., *self.inside)] = codes
-        features = self.decoder.features(everything, self.depth)
+        features = self._features(codes)
         if not self.has_fine:
             return self.distance(self._pixels(*features)).sum(), self.fine_tokens
         with torch.no_grad():
@@ -119,6 +120,15 @@ class _Region:
         self.pixels = restored + (better - restored).detach()
         rows, cols = (slice(side.start * SIDE, side.stop * SIDE) for side in self.inside)
         return self.distance(self.pixels).sum(), [level[:, rows, cols] for level in found]
+
+    def fine_after(self, codes: Tensor) -> list[Tensor]:
+        """Quantized latents of a square that is the whole picture -> its fine tokens, nothing judged."""
+        return self._fine(self.original - self._pixels(*self._features(codes))) if self.has_fine else self.fine_tokens
+
+    def _features(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        everything = self.codes.clone()
+        everything[(..., *self.inside)] = codes
+        return self.decoder.features(everything, self.depth)
 
     def _pixels(self, x: Tensor, coefficients: Tensor, added: Tensor | None = None) -> Tensor:
         """As `Decoder.pixels`, but in [0, 1] and without what lies beyond the picture."""
@@ -149,7 +159,7 @@ class _Region:
             old.copy_(new)
 
 
-def _descend(region: _Region, steps: int, bar: tqdm) -> list[Attempt]:
+def _descend(region: _Region, steps: int, bar: tqdm, judge_last: bool) -> list[Attempt]:
     """Move the latents of a region for `steps` steps -> its tokens as given, and after each step."""
     descent, fine_descent, judged, tokens = _Steps(), _Steps(), [], region.tokens
     rate = RATE / max(1, steps / MANY) ** 0.5
@@ -165,7 +175,10 @@ def _descend(region: _Region, steps: int, bar: tqdm) -> list[Attempt]:
                 region.move_fine(at_pixels[0], fine_descent, FINE_RATE * (1 - step / steps) * rate / RATE)
         bar.update()
     with torch.no_grad():
-        value, fine = region.judge(region.embed(tokens))
+        codes = region.embed(tokens)
+        if not judge_last:
+            return [*judged, Attempt([*tokens, *region.fine_after(codes)], None)]
+        value, fine = region.judge(codes)
     return [*judged, Attempt([*tokens, *fine], value.item())]
 
 
