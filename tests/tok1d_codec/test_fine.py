@@ -16,13 +16,14 @@ from tok1d_codec import codec
 from tok1d_codec.cli import main
 from tok1d_codec.errors import WrongWeights
 from tok1d_codec.models.store import Model
+from tok1d_codec.nn.blocks import pad_to_multiples
 from tok1d_codec.prior.integer import PREFIX, IntegerPrior
 from tok1d_codec.prior.static import StaticTables, table_from_hits
 from tok1d_codec.rate import keep_most_urgent
 from tok1d_codec.tokenizer import refine
 from tok1d_codec.tokenizer.fine import blend
 from tok1d_codec.tokenizer.search import deepest
-from tok1d_codec.tokenizer.t1d import T1DTokenizer, pad_to_patches
+from tok1d_codec.tokenizer.t1d import T1DTokenizer
 from tok1d_codec.train.fine import fit
 from tok1d_codec.train.tokens import tokenize
 
@@ -51,7 +52,7 @@ def model(request, tiny_model, photo) -> Model:
     if branch := tokenizer.decoder.head.fine:
         branch.out.weight.normal_(std=0.02)
     tokenizer.load_state_dict(tiny_model.tokenizer.state_dict(), strict=False)
-    image = pad_to_patches(as_image(photo), config.patch)
+    image = pad_to_multiples(as_image(photo), config.patch)
     rest = image - tokenizer.decode(tiny_model.tokenizer.encode(image), *image.shape[-2:])
     torch.manual_seed(0)
     fit(tokenizer, torch.nn.functional.pixel_unshuffle(rest, BLOCK).flatten(2)[0].T)

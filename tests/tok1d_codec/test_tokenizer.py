@@ -8,7 +8,8 @@ import torch
 
 from tok1d_codec.config import TokenizerConfig
 from tok1d_codec.errors import WrongWeights
-from tok1d_codec.tokenizer.t1d import FEW, HALO, MANY, T1DTokenizer, pad_to_patches
+from tok1d_codec.nn.blocks import pad_to_multiples
+from tok1d_codec.tokenizer.t1d import FEW, HALO, MANY, T1DTokenizer
 from tok1d_codec.train.presets import preset
 
 
@@ -81,7 +82,7 @@ def test_the_halo_covers_what_the_bundled_design_sees():
 
 
 def test_padding_repeats_the_edge():
-    padded = pad_to_patches(torch.arange(6.0).view(1, 1, 2, 3), 4)
+    padded = pad_to_multiples(torch.arange(6.0).view(1, 1, 2, 3), 4)
     assert padded[0, 0].tolist() == [[0, 1, 2, 2], [3, 4, 5, 5], [3, 4, 5, 5], [3, 4, 5, 5]]
 
 

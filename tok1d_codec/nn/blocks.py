@@ -1,4 +1,4 @@
-"""Building blocks: a transformer block for tokens; a residual block, an upsampler, a box filter and differences for maps."""
+"""Building blocks: a transformer block for tokens; a residual block, an upsampler, filters and padding for maps."""
 
 from __future__ import annotations
 
@@ -80,3 +80,9 @@ def box_mean(x: Tensor, radius: int) -> Tensor:
 def steps(x: Tensor, dim: int) -> Tensor:
     """(B, C, H, W) -> differences to the next pixel along `dim`, same shape, 0 at the end."""
     return x.diff(dim=dim, append=x.narrow(dim, -1, 1))
+
+
+def pad_to_multiples(images: Tensor, side: int) -> Tensor:
+    """(B, 3, H, W) -> right and bottom sides padded to multiples of `side` by repeating the edge."""
+    h, w = images.shape[-2:]
+    return F.pad(images, (0, -w % side, 0, -h % side), mode="replicate")

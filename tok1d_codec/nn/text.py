@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from .blocks import pad_to_multiples
+
 WEIGHTS = Path(__file__).parents[1] / "models" / "text.safetensors"
 """Of PP-OCRv6_small_det of PaddleOCR, as rapidocr 3.10.0 has it (Apache-2.0; see NOTICE), float16."""
 
@@ -144,7 +146,7 @@ def find_text(image: Tensor) -> list[tuple[int, int, int, int]]:
     shrunk = max(1.0, math.sqrt(height * width / AREA))
     size = [max(1, round(side / shrunk)) for side in (height, width)]
     image = F.interpolate(image.cpu(), size, mode="area") * 2 - 1
-    image = F.pad(image, (0, -size[1] % CELL, 0, -size[0] % CELL), mode="replicate").contiguous(memory_format=torch.channels_last)
+    image = pad_to_multiples(image, CELL).contiguous(memory_format=torch.channels_last)
     sure = _network()(image)[0, : size[0], : size[1]].numpy()
     boxes = _boxes(sure, min(TALL * min(size), LEGIBLE / shrunk)) * np.tile([width / size[1], height / size[0]], 2)
     low, high = np.floor(boxes[:, :2]).clip(0), np.ceil(boxes[:, 2:]).clip(None, (width, height))

@@ -216,10 +216,11 @@ class PriorNetwork(nn.Module):
             table.copy_(found[f"embed.{level}"] / UNIT)
             near = f"near.{self.strides[level]}"
             shared(f"own.{level}", f"bias.near.{level}", self.own[level], self.bias_near[level], near)
-            self.near[str(self.strides[level])].copy_(found[near] / torch.exp2(found[f"shift.{near}"])[:, None])
             step = torch.exp2(found["shift.out"][level])
             self.out[level].copy_(found[f"out.{level}"] / step)
             self.bias_out[level].copy_(found[f"bias.out.{level}"] / (step * UNIT))
+        for stride, matrix in self.near.items():
+            matrix.copy_(found[f"near.{stride}"] / torch.exp2(found[f"shift.near.{stride}"])[:, None])
         for i, matrix in enumerate(self.mix):
             shared(f"mix.{i}", f"bias.mix.{i}", matrix, self.bias_mix[i])
         shared("down", "bias.down", self.down, self.bias_down)

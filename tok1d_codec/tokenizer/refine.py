@@ -113,7 +113,7 @@ class _Region:
         if not self.has_fine:
             return self.distance(self._pixels(*features)).sum(), self.fine_tokens
         with torch.no_grad():
-            found = self._fine(self.original - self._pixels(*features)) if anew else self.fine_around
+            found = self._fine(*features) if anew else self.fine_around
             added = self.added(found, 0, self.depth.shape[2], 0, self.depth.shape[3])
         restored = self._pixels(*features, added)
         better = (restored + added[..., : restored.shape[2], : restored.shape[3]]).clamp(0, 1)
@@ -123,7 +123,7 @@ class _Region:
 
     def fine_after(self, codes: Tensor) -> list[Tensor]:
         """Quantized latents of a square that is the whole picture -> its fine tokens, nothing judged."""
-        return self._fine(self.original - self._pixels(*self._features(codes))) if self.has_fine else self.fine_tokens
+        return self._fine(*self._features(codes)) if self.has_fine else self.fine_tokens
 
     def _features(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         everything = self.codes.clone()
@@ -137,10 +137,10 @@ class _Region:
         # measured as the decoder clamps it, with a gradient also where it does
         return restored + (restored.clamp(0, 1) - restored).detach()
 
-    def _fine(self, rest: Tensor) -> list[Tensor]:
-        """What is left over of the square and its surroundings -> fine tokens, where there are some."""
+    def _fine(self, x: Tensor, coefficients: Tensor) -> list[Tensor]:
+        """What `_features` gave -> fine tokens for what its picture leaves over, where there are some."""
         depth = sum((level >= 0).long() for level in self.fine_around)[:, None]
-        targets = self._components(rest) + self.nudge
+        targets = self._components(self.original - self._pixels(x, coefficients)) + self.nudge
         return choose(search(self.fine.quantizer, targets, len(self.fine_around), depth=depth)[0], depth)
 
     def _components(self, pixels: Tensor) -> Tensor:

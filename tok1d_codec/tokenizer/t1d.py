@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import SIDE, TokenizerConfig
-from ..nn.blocks import ResidualBlock, TransformerBlock, Upsample, enlarged, zero_init
+from ..nn.blocks import ResidualBlock, TransformerBlock, Upsample, enlarged, pad_to_multiples, zero_init
 from .allocation import urgency
 from .base import Attempt, Loss, Tokenizer
 from .chroma import smooth_chroma
@@ -227,12 +227,12 @@ class T1DTokenizer(Tokenizer):
     @torch.inference_mode()
     def left_over(self, images: Tensor, indices: list[Tensor]) -> Tensor:
         """(B, 3, H, W) in [0, 1], coarse tokens -> the images, padded to whole patches, less what the tokens decode to."""
-        padded = pad_to_patches(images, self.config.patch)
+        padded = pad_to_multiples(images, self.config.patch)
         return self.decode(indices, *padded.shape[-2:]).neg_().add_(padded)
 
     def latents(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, code_dim, h, w), before they are quantized."""
-        images = pad_to_patches(images, self.config.patch)
+        images = pad_to_multiples(images, self.config.patch)
         strips = images.split(STRIP * self.config.patch, dim=2)
         coefficients = torch.cat([self.encoder.coefficients(s * 2 - 1) for s in strips], dim=1)
         return self.encoder(coefficients)
@@ -279,9 +279,3 @@ def fine_urgency(gains: Tensor, last: Tensor) -> Tensor:
     """
     ranks = PRIORITY * gains.cummin(1).values
     return torch.minimum(ranks, repeat(last)[:, None, : gains.shape[2], : gains.shape[3]])
-
-
-def pad_to_patches(images: Tensor, patch: int) -> Tensor:
-    """(B, 3, H, W) -> right and bottom sides padded to multiples of `patch` by repeating the edge."""
-    h, w = images.shape[-2:]
-    return F.pad(images, (0, -w % patch, 0, -h % patch), mode="replicate")

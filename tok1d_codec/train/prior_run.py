@@ -40,21 +40,22 @@ def run_prior_training(
         go_on: start from the model's prior, at half the rate, instead of from its codes.
 
     Raises:
-        MissingData: no pictures, tokens, model or checkpoint; tokens of another model; with `go_on`, no prior, or one of another shape.
+        MissingData: no pictures, tokens, model or checkpoint; tokens of another model; with `go_on`, no prior, or
+            one of another shape.
     """
     run = RunFolder(out)
     config = PriorConfig.from_json(run.load()["config"]) if resume else config
     config = config if minutes is None else replace(config, minutes=minutes)
-    config = replace(config, rate=config.rate / 2) if go_on and not resume else config
     torch.set_flush_denormal(True)
     weights = model_weights(model)
     tokenizer = _load_tokenizer(weights)
-    prior = _prior_of(weights) if go_on else None  # before the tokens, which take minutes
+    prior = _prior_of(weights) if go_on and not resume else None  # before the tokens, which take minutes
+    config = replace(config, rate=config.rate / 2) if prior else config
     training, held_out = _tokens(tokens or out, tokenizer, sources, validation, rounds, seed)
     trainer = PriorTrainer(config, training, held_out, run, Hardware(bf16=bf16), seed)
     if resume:
         trainer.resume()
-    elif go_on:
+    elif prior:
         trainer.go_on(prior)
     else:
         trainer.start([tokenizer.codes(level) for level in range(len(training.strides))])
