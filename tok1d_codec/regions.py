@@ -12,7 +12,7 @@ from .config import SECOND_FIRST
 if TYPE_CHECKING:
     from torch import Tensor
 
-FAVOUR = 3.0  # how much more urgent tokens of a region of interest are
+FAVOUR = 5.0  # how much more urgent tokens of a region of interest are
 TEXT_FAVOUR = 10.0  # of a line of text, which is small, and which half of the tokens do not make legible
 
 Box = tuple[int, int, int, int]

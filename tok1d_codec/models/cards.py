@@ -141,6 +141,12 @@ CARDS: tuple[ModelCard, ...] = (
         "b3119fe3200d174c45eb365f4edb136b9cb7a8307f268dc7e4a56cdcc1f23088",
         "2026-11, 7,073 photographs, two CPU cores, the pixel head of t1d-9 trained further",
     ),
+    _with_tokens_of(
+        _T1D_8,
+        11,
+        "8a517dcb76364267a47ea241b0f8beb7e6e9375c818c4b5b882fd2ccc0bef255",
+        "2026-11, 7,073 photographs, two CPU cores, the prior of t1d-10 trained further",
+    ),
 )
 
 
