@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, features
 
+from tok1d_codec.errors import BadPicture
+
 if TYPE_CHECKING:
     from tok1d_codec.models.store import Model
 
@@ -79,7 +81,8 @@ class Codec(ABC):
 class PillowCodec(Codec):
     """A format that Pillow writes, at full size and on pictures made smaller beforehand (Lanczos).
 
-    The decoder enlarges to the original size (bicubic), which it is told at no cost in bytes.
+    The decoder enlarges to the original size (bicubic), which it is told at no cost in bytes. `encode` raises
+    BadPicture for sides that the format does not have.
     """
 
     def __init__(self, name: str, qualities: Sequence[int], scales: Sequence[int] = SCALES) -> None:
@@ -87,10 +90,16 @@ class PillowCodec(Codec):
         self.description = f"{self.format.label}, {self.format.said}; sides / 1, 2, 4, 8 (Lanczos, bicubic)"
         self.settings = tuple(Setting(quality, scale) for scale in scales for quality in qualities)
 
+    def holds(self, pixels: np.ndarray, scale: int) -> bool:
+        """Picture (H, W, 3), divisor of its sides -> does the format have such sides?"""
+        return max(_smaller(pixels, scale)) <= self.format.longest
+
     def encode(self, pixels: np.ndarray, setting: Setting) -> bytes:
-        picture = Image.fromarray(pixels)
+        picture, size = Image.fromarray(pixels), _smaller(pixels, setting.scale)
+        if not self.holds(pixels, setting.scale):
+            most = self.format.longest
+            raise BadPicture(f"{self.format.label} has at most {most} pixels a side, not {max(size)}; leave it out")
         if setting.scale != 1:
-            size = tuple(max(1, round(side / setting.scale)) for side in picture.size)
             picture = picture.resize(size, Image.Resampling.LANCZOS)
         file = io.BytesIO()
         picture.save(file, self.format.label, quality=setting.quality, **self.format.options)
@@ -142,9 +151,16 @@ def encode_at(pixels: np.ndarray, model: Model, rate_bpp: float, effort: int | N
         return codec.encode(pixels, model, size=error.least_bytes, effort=effort)
 
 
+def _smaller(pixels: np.ndarray, scale: int) -> tuple[int, int]:
+    """Picture (H, W, 3), divisor of its sides -> width, height."""
+    height, width = pixels.shape[:2]
+    return max(1, round(width / scale)), max(1, round(height / scale))
+
+
 @dataclass(frozen=True)
 class _Format:
     label: str  # Pillow's name of the format
+    longest: int  # side in pixels that its library writes
     library: str  # the name under which Pillow tells the version of the library
     said: str
     options: dict[str, Any]
@@ -152,10 +168,10 @@ class _Format:
 
 # Progressive JPEG is left out: on Kodak it is larger, at full size, 1/4 and 1/8 alike, up to quality 30.
 _FORMATS = {
-    "jpeg": _Format("JPEG", "libjpeg_turbo", "optimised Huffman tables, 4:2:0",
+    "jpeg": _Format("JPEG", 65500, "libjpeg_turbo", "optimised Huffman tables, 4:2:0",
                     {"optimize": True, "subsampling": "4:2:0"}),
-    "webp": _Format("WebP", "webp", "lossy, method 6", {"method": 6}),
-    "avif": _Format("AVIF", "avif", "4:2:0, speed 6", {"subsampling": "4:2:0", "speed": 6}),
+    "webp": _Format("WebP", 16383, "webp", "lossy, method 6", {"method": 6}),
+    "avif": _Format("AVIF", 32768, "avif", "4:2:0, speed 6", {"subsampling": "4:2:0", "speed": 6}),
 }
 # Full size at the last of these takes 0.3 to 0.8 bpp, far above what t1d is made for.
 _QUALITIES = {"jpeg": (1, 5, 10, 20), "webp": (0, 5, 20, 50), "avif": (1, 10, 20, 35)}

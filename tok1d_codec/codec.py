@@ -230,7 +230,7 @@ def decode_partial(
     data: bytes, model: Model | None = None, device: str = "auto", max_pixels: int = MAX_PIXELS,
     guess: str = "none", seed: int = 0,
 ) -> tuple[np.ndarray, Decoded]:  # fmt: skip
-    """The first bytes of a file, its header at least -> the picture of the tokens they hold, and those tokens.
+    """The first bytes of a file, header and checksum at least -> the picture of the tokens they hold, and those.
 
     Levels that are whole are proven by their checks; what follows them is only likely right.
 
@@ -238,7 +238,7 @@ def decode_partial(
         guess: what stands for the tokens that the first level that is not whole lacks: "none" leaves them
             out, "likely" takes the prior's likeliest, "sample" draws from its probabilities with `seed`.
 
-    Raises: as `decode`; Truncated only for a file cut inside its header.
+    Raises: as `decode`; Truncated only for a file cut before the end of its checksum.
     """
     if guess not in GUESSES:
         raise ValueError(f"unknown guess {guess!r} (known: {', '.join(GUESSES)})")

@@ -15,6 +15,7 @@ from bitstream.errors import FormatError
 from bitstream.header import MAGIC, VERSION_MARK, unpack_header
 
 from .api import decode, encode
+from .image.files import MAX_FILE_BYTES
 
 FORMAT = "T1D"
 
@@ -26,7 +27,7 @@ class T1DImage(ImageFile.ImageFile):
     format_description = "t1d extreme compression"
 
     def _open(self) -> None:
-        self._data = self.fp.read()
+        self._data = self.fp.read(MAX_FILE_BYTES + 1)
         try:
             header = unpack_header(self._data)[0]
         except FormatError as error:  # what Pillow takes as "not of this format"
@@ -39,6 +40,8 @@ class T1DImage(ImageFile.ImageFile):
         if self._data is not None:
             pixels = decode(self._data)
             self._data = None
+            if self._exclusive_fp:
+                self.fp.close()
             self.fp, self._fp = io.BytesIO(pixels.tobytes()), None
             self.tile = [ImageFile._Tile("raw", (0, 0, *self.size), 0, "RGB")]
         return super().load()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -51,7 +52,7 @@ class Target:
     def most_bytes(self, height: int, width: int) -> int | None:
         """Size of the picture in pixels -> the limit in bytes; None if there is none."""
         if self.bpp is not None:
-            return int(self.bpp * height * width / 8 + 1e-9)
+            return int(min(self.bpp * height * width / 8 + 1e-9, sys.maxsize))
         return self.size
 
 
@@ -127,11 +128,13 @@ def fit(write: Callable[[int, int], bytes], most: Callable[[int], int], limit_by
     Raises:
         TargetTooSmall: even the smallest file is larger.
     """
+    sizes = []
     for scale in range(MAX_SCALE + 1):
         least = write(scale, 0)
         if len(least) <= limit_bytes:
             return largest(lambda kept: write(scale, kept), most(scale), least, limit_bytes)
-    raise TargetTooSmall(limit_bytes, len(least))
+        sizes.append(len(least))
+    raise TargetTooSmall(limit_bytes, min(sizes))  # of pictures of a single token, not always the last
 
 
 def largest(

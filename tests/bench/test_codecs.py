@@ -8,6 +8,8 @@ from skimage import data
 
 from bench import CODECS, codecs, plots
 from bench.codecs import RATES_BPP, PillowCodec, Setting, T1dCodec, open_codec
+from tok1d_codec.cli.showcase import webp_files
+from tok1d_codec.errors import BadPicture
 
 
 
@@ -72,3 +74,11 @@ def test_t1d_at_each_rate(photo, tiny_model):
     assert len(tiny) < len(codec.encode(photo, Setting(0.1)))
     card = tiny_model.card
     assert codec.meta() == {"model": card.name, "model_sha256": card.sha256, "device": "cpu", "effort": 0}
+
+
+def test_sides_that_a_format_does_not_have():
+    pixels = np.zeros((1, 16384, 3), np.uint8)
+    with pytest.raises(BadPicture, match="WebP has at most 16383 pixels a side, not 16384"):
+        open_codec("webp").encode(pixels, Setting(20))
+    assert [file.scale for file in webp_files(pixels, 10**6)] == [2, 4, 8]
+    assert open_codec("jpeg").encode(pixels, Setting(20))

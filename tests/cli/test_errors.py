@@ -39,6 +39,8 @@ def one_row_too_long(folder):
         (None, ["encode", "cat.png", "new", "--bpp", "inf"], 2, "finite"),
         (None, ["encode", "cat.png", "new", "-q", "nan"], 2, "finite"),
         (None, ["encode", "cat.png", "new", "--effort", "10"], 2, "effort"),
+        (None, ["encode", "cat.png", "new", "--size", "9" * 400], 2, "not a number of bytes"),
+        (None, ["decode", "cat.t1d", "new.png", "--seed", "-1"], 2, "seed"),
         (None, ["decode", "cat.t1d", "new.gif"], 3, ".png, .jpg, .jpeg, .webp, .tif, .tiff"),
         (None, ["decode", "cat.t1d", "-x"], 2, "No such option"),
         (None, ["decode", "cat.png", "new.png"], 10, "a t1d file"),

@@ -85,3 +85,24 @@ def test_a_reader_that_has_had_enough():
     ended = python("-m", "tok1d_codec.cli", "--help", stdout=writing)
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full")
+def test_a_full_disk_behind_stdout_is_one_line():
+    with open("/dev/full", "w") as full:
+        ended = python("-m", "tok1d_codec.cli", "models", stdout=full)
+    assert (ended.returncode, ended.stderr) == (1, "t1d: No space left on device\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file descriptors")
+def test_a_closed_stderr_is_no_reason_to_fail(tmp_path):
+    Image.new("RGB", (40, 30), "teal").save(tmp_path / "a.png")
+    command = [sys.executable, "-m", "tok1d_codec.cli", "encode", tmp_path / "a.png", tmp_path / "a.t1d", "--effort", "1"]
+    assert subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", *command], cwd=ROOT).returncode == 0
+    assert (tmp_path / "a.t1d").is_file()
+
+
+def test_names_that_are_no_text_are_printed_escaped():
+    strict = os.environ | {"T1D_HOME": os.fsdecode(b"\xff"), "PYTHONIOENCODING": "utf-8:strict"}
+    ended = python("-m", "tok1d_codec.cli", "models", stdout=subprocess.PIPE, env=strict)
+    assert ended.returncode == 0 and "\\udcff" in ended.stdout, ended.stderr

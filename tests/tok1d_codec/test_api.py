@@ -100,8 +100,10 @@ def test_pillow_writes_and_reads_t1d(plugin, installed, photo, tmp_path):
     Image.fromarray(photo).save(path, size=60)
     assert path.read_bytes() == codec.encode(photo, installed, size=60, effort=1)
     with Image.open(path) as image:
+        file = image.fp
         assert (image.format, image.size, image.mode) == ("T1D", (160, 96), "RGB")
         assert np.array_equal(np.asarray(image), codec.decode(path.read_bytes(), installed))
+        assert file.closed
     buffer = io.BytesIO()
     Image.fromarray(photo).save(buffer, "T1D", levels=1)
     assert np.asarray(Image.open(buffer)).shape == photo.shape

@@ -5,13 +5,14 @@ import io
 import os
 import stat
 import sys
+import threading
 
 import pytest
 
 from bitstream.errors import LimitExceeded
 from tok1d_codec.errors import MissingData, OutputExists
 from tok1d_codec.image import files
-from tok1d_codec.image.files import atomic_write, check_output, read_bytes
+from tok1d_codec.image.files import atomic_write, check_output, open_input, read_bytes
 
 
 class Stream:
@@ -49,6 +50,37 @@ def test_a_stream_without_end_is_left_alone(monkeypatch, tmp_path):
         read_bytes("-")
     (tmp_path / "a").write_bytes(b"1234")
     assert read_bytes(tmp_path / "a") == b"1234"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes")
+def test_a_pipe_is_read_up_to_a_limit(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for given in (b"1234", b"12345"):
+        writer = threading.Thread(target=pipe.write_bytes, args=(given,))
+        writer.start()
+        try:
+            with open_input(pipe, 4) as file:
+                assert given == b"1234" and file.read() == given and file.seekable()
+        except LimitExceeded as error:
+            assert given == b"12345" and "holds more than 4 bytes" in str(error)
+        writer.join()
+
+
+def test_closed_streams(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(MissingData, match="standard input is closed"):
+        read_bytes("-")
+    with pytest.raises(MissingData, match="standard output is closed"):
+        check_output("-")
+
+
+def test_a_folder_that_may_not_be_written_to_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # who runs the tests may be root
+    with pytest.raises(PermissionError) as caught:
+        check_output(tmp_path / "a")
+    assert caught.value.filename == str(tmp_path / "a")
 
 
 def test_targets_that_cannot_be(tmp_path):

@@ -12,7 +12,7 @@ from bitstream.header import pack_header
 from tok1d_codec import codec
 from tok1d_codec.errors import TargetTooSmall
 from tok1d_codec.prior.fill import fill
-from tok1d_codec.rate import EVALUATIONS, Target, at_depth, depth_groups, keep_most_urgent, largest
+from tok1d_codec.rate import EVALUATIONS, Target, at_depth, depth_groups, fit, keep_most_urgent, largest
 from tok1d_codec.regions import FAVOUR, favoured
 
 
@@ -57,6 +57,18 @@ def test_the_largest_file_that_fits_is_found_in_few_writings(sizes):
 def test_bits_per_pixel_are_those_of_the_whole_file(tiny_model, photo):
     data = codec.encode(photo, tiny_model, bpp=0.02)
     assert 0.018 < 8 * len(data) / photo[..., 0].size <= 0.02
+
+
+def test_a_target_without_end_is_none(tiny_model, photo):
+    assert codec.encode(photo, tiny_model, bpp=1e308) == codec.encode(photo, tiny_model, size=10**6)
+
+
+def test_the_smallest_file_need_not_be_that_of_the_smallest_picture():
+    sizes = 13, 14, 12, 15
+    with pytest.raises(TargetTooSmall) as caught:
+        fit(lambda scale, kept: b"0" * sizes[scale], lambda scale: 0, 11)
+    assert caught.value.least_bytes == 12
+    assert len(fit(lambda scale, kept: b"0" * sizes[scale], lambda scale: 0, 12)) == 12
 
 
 def test_small_targets_make_the_picture_smaller(tiny_model, photo):

@@ -89,11 +89,11 @@ def test_an_exact_prior_can_be_trained_on(scale, tmp_path):
     again = other.to_arrays()
     assert arrays.keys() == again.keys() and all(np.array_equal(arrays[k], again[k]) for k in arrays)
     further = trainer(tmp_path)
-    further.go_on(arrays)
+    further.go_on(other)
     assert all(np.array_equal(array, further.averaged().to_arrays()[k]) for k, array in arrays.items())
     for change in ({"hidden": 24}, {"blocks": 2}):
-        with pytest.raises(MissingData, match="another shape"):
-            further.go_on(PriorNetwork(SIZES, STRIDES, replace(SHAPE, **change)).to_arrays())
+        with pytest.raises(ValueError, match="another shape"):
+            other.from_arrays(PriorNetwork(SIZES, STRIDES, replace(SHAPE, **change)).to_arrays())
 
 
 def test_scales_keep_any_weights_within_bounds():
@@ -220,12 +220,14 @@ def test_the_command_trains_exports_and_resumes(tmp_path, to_train_from, capsys)
     records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert records[-1]["step"] > records[0]["step"] and "kept" in records[-1]["validation"]
 
-    rest = ["--tokens", str(out), "--out", str(tmp_path / "further"), "--go-on", "--minutes", "0.01", "--threads", "1"]
-    assert main(["train", "prior", "--model", str(weight_file), *rest]) == MissingData.exit_code  # it has no prior
-    capsys.readouterr()
+    # what is wrong with the model is said before pictures are looked for
+    rest = ["--data", str(tmp_path / "none"), "--out", str(tmp_path / "further"), "--go-on", "--minutes", "0.01", "--threads", "1"]
+    assert main(["train", "prior", "--model", str(weight_file), *rest]) == MissingData.exit_code
+    assert "no prior" in capsys.readouterr().err
     shape = PriorShape(features=8, near=4, hidden=8, blocks=1, code=8)
     small = {PREFIX + k: torch.from_numpy(v) for k, v in PriorNetwork((16, 32, 32), (2, 1, 1), shape).to_arrays().items()}
     save_file(weights | small, tmp_path / "small.safetensors", metadata=read_weights(weight_file, "pt")[0])
     assert main(["train", "prior", "--model", str(tmp_path / "small.safetensors"), *rest]) == MissingData.exit_code
     assert "another shape" in capsys.readouterr().err
-    assert main(["train", "prior", "--model", str(out / "model.safetensors"), *rest]) == 0
+    again = ["train", "prior", "--model", str(out / "model.safetensors"), "--tokens", str(out)]
+    assert main([*again, *rest]) == 0

@@ -6,8 +6,11 @@ In a program, `main(["encode", "a.png", "a.t1d"])` runs one and returns its exit
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 import click
 
@@ -34,6 +37,8 @@ class Program(click.Group):
 
     def __call__(self, args: Sequence[str] | None = None) -> int:
         """Arguments, by default those of the process -> exit code."""
+        if args is None and isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
         try:
             self.main(args, prog_name="t1d")
         except SystemExit as end:
@@ -61,6 +66,7 @@ class Program(click.Group):
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             message, code = f"{place}{error.strerror or error}", FAILURE
+            _drop_unwritten()
         except (MemoryError, RuntimeError) as error:
             if not isinstance(error, MemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):
                 raise
@@ -69,6 +75,15 @@ class Program(click.Group):
             message, code = "interrupted", INTERRUPTED
         click.echo("t1d: " + " ".join(message.split()), err=True)
         ctx.exit(code)
+
+
+def _drop_unwritten() -> None:
+    """What stdout could not take is not tried again at the end of the process, which would report it once more."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -27,7 +27,7 @@ from tok1d_codec.cli.options import FILE, say, use_threads
     show_default=True,
     help="With --partial: what stands for tokens that are missing in the level where the file ends.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of --guess sample.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of --guess sample.")
 @options.device
 @options.threads
 @options.force
@@ -52,7 +52,7 @@ def decode(
 ) -> None:
     """Turn the t1d file IN back into the picture OUT (.png, .jpg, .webp, .tif). `-` is stdin or stdout.
 
-    With --partial, a file that was cut anywhere behind its header gives a picture too; the exit code is then 8.
+    With --partial, a file that was cut anywhere behind its checksum gives a picture too; the exit code is then 8.
     """
     from bitstream.container import unpack
     from tok1d_codec.errors import PartialPicture

@@ -21,10 +21,10 @@ class Bytes(click.ParamType):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(k|M)?B?", str(value), re.IGNORECASE)
         unit = {"": 1, "k": 1_000, "m": 1_000_000}
-        size = int(float(found[1]) * unit[(found[2] or "").lower()]) if found else 0
-        if size < 1:
+        size = float(found[1]) * unit[(found[2] or "").lower()] if found else 0
+        if not 1 <= size < sys.maxsize:
             self.fail(f"{value!r} is not a number of bytes such as 600, 600B or 1.5kB")
-        return size
+        return int(size)
 
 
 class Box(click.ParamType):
@@ -105,12 +105,13 @@ def encode(
     from tok1d_codec.models.store import load_model
 
     loaded = load_model(model, device=device)
-    if effort and loaded.card.family != "t1d":
-        say(f"t1d: --effort has no effect on models of the family {loaded.card.family}")
+    idle = [name for name, value in {"--effort": effort, "--roi": roi, "-q": quality is not None}.items() if value]
+    if idle and loaded.card.family != "t1d":
+        say(f"t1d: {' and '.join(idle)} has no effect on models of the family {loaded.card.family}")
     ready = time.perf_counter()
     data = encode_pixels(
         picture.pixels, loaded, levels, quality=quality, bpp=bpp, size=size, effort=effort, roi=roi, faces=faces,
-        text=text, progress=sys.stderr.isatty(),
+        text=text, progress=bool(sys.stderr and sys.stderr.isatty()),
     )  # fmt: skip
     done = time.perf_counter()
     atomic_write(target, data, force)

@@ -115,10 +115,11 @@ def best_webp(pixels: np.ndarray, max_bytes: int) -> Webp:
 def webp_files(pixels: np.ndarray, max_bytes: int) -> list[Webp]:
     """Pixels uint8 (H, W, 3) -> at each scale the WebP file of the highest quality in `max_bytes`.
 
-    Where none at any scale is so small, the smallest one alone.
+    Where none at any scale is so small, the smallest one alone. WebP has no sides above 16383 pixels: such scales
+    are left out.
     """
     height, width = pixels.shape[:2]
-    files = [(scale, _largest_fit(pixels, scale, max_bytes)) for scale in SCALES]
+    files = [(scale, _largest_fit(pixels, scale, max_bytes)) for scale in SCALES if WEBP.holds(pixels, scale)]
     trials = [Webp(data, scale, WEBP.decode(data, width, height)) for scale, data in files]
     fitting = [trial for trial in trials if len(trial.data) <= max_bytes]
     return fitting or [min(trials, key=lambda trial: len(trial.data))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import sys
@@ -20,21 +21,27 @@ CHUNK_BYTES = 2**20
 
 
 def open_input(source: str | os.PathLike, max_bytes: int = MAX_STREAM_BYTES) -> BinaryIO:
-    """The name of a file, or `-` -> an open, seekable binary file.
+    """The name of a file or a pipe, or `-` -> an open, seekable binary file.
 
     Args:
-        max_bytes: limit on what is taken from stdin; a file is not read here.
+        max_bytes: limit on what is taken from stdin or a pipe; a file is not read here.
     Raises:
-        MissingData: no such file.
-        LimitExceeded: stdin holds more than `max_bytes`.
+        MissingData: no such file; stdin is closed.
+        LimitExceeded: stdin or a pipe holds more than `max_bytes`.
         OSError: it may not be read.
     """
     if str(source) == STREAM:
+        if sys.stdin is None:
+            raise MissingData("standard input is closed; give the name of a file")
         return BytesIO(_read_all(sys.stdin.buffer, "standard input", max_bytes))
     try:
-        return open(source, "rb")
+        file = open(source, "rb")
     except FileNotFoundError:
         raise MissingData(f"no file {str(source)!r}; give the name of a file, or - for stdin") from None
+    if file.seekable():
+        return file
+    with file:
+        return BytesIO(_read_all(file, repr(str(source)), max_bytes))
 
 
 def read_bytes(source: str | os.PathLike) -> bytes:
@@ -48,9 +55,12 @@ def check_output(target: str | os.PathLike, force: bool = False) -> None:
 
     Raises:
         OutputExists: there is a file and `force` is False, or there is a folder.
-        MissingData: the folder it should go into does not exist.
+        MissingData: the folder it should go into does not exist; stdout is closed.
+        PermissionError: nothing may be written there.
     """
     if str(target) == STREAM:
+        if sys.stdout is None:
+            raise MissingData("standard output is closed; give the name of a file")
         return
     path = Path(target)
     if path.is_dir():
@@ -59,6 +69,9 @@ def check_output(target: str | os.PathLike, force: bool = False) -> None:
         raise _exists(path)
     if not path.parent.is_dir():
         raise MissingData(f"no folder {str(path.parent)!r} to write to; make it first")
+    written = Path(os.path.realpath(path))
+    if not os.access(written if _is_device(written) else written.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
 
 
 def atomic_write(target: str | os.PathLike, data: bytes, force: bool = False) -> None:
@@ -77,7 +90,7 @@ def atomic_write(target: str | os.PathLike, data: bytes, force: bool = False) ->
         return
     check_output(target, force)
     path = Path(os.path.realpath(target))  # the file a link points to is written, not the link
-    if path.exists() and not path.is_file():  # a device or a pipe: replacing it would destroy it
+    if _is_device(path):
         path.write_bytes(data)
         return
     temporary = path.with_name(f".t1d-{secrets.token_hex(6)}.tmp")
@@ -102,6 +115,11 @@ def _publish(temporary: Path, path: Path, force: bool) -> None:
         except OSError:  # a file system without hard links
             check_output(path)
     os.replace(temporary, path)
+
+
+def _is_device(path: Path) -> bool:
+    """A device or a pipe is written to: replacing it would destroy it."""
+    return path.exists() and not path.is_file()
 
 
 def _exists(path: Path) -> OutputExists:

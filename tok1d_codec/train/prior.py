@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from ..errors import MissingData, TrainingFailed
+from ..errors import TrainingFailed
 from ..prior.integer import PREFIX
 from ..prior.network import PriorNetwork, PriorShape
 from .loop import Hardware
@@ -76,12 +76,9 @@ class PriorTrainer:
         self.network.start_from(codebooks, self.hits)
         self._set_up()
 
-    def go_on(self, prior: dict[str, np.ndarray]) -> None:
-        """Start from a prior, as `PriorNetwork.to_arrays` gives it. Raises: MissingData for one of another shape."""
-        try:
-            self.network.from_arrays(prior)
-        except ValueError:
-            raise MissingData("the model's prior has another shape; train a new one") from None
+    def go_on(self, network: PriorNetwork) -> None:
+        """Start from the weights of a network of the same shape."""
+        self.network.load_state_dict(network.state_dict())
         self._set_up()
 
     def _set_up(self) -> None:

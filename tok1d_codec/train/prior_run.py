@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -14,6 +13,7 @@ from ..errors import MissingData
 from ..models.cards import card_by_name
 from ..models.store import _load_tokenizer, read_weights, weight_path
 from ..prior.integer import PREFIX
+from ..prior.network import PriorNetwork, PriorShape
 from ..tokenizer.t1d import T1DTokenizer
 from .export import write_weights
 from .loop import Hardware
@@ -49,7 +49,7 @@ def run_prior_training(
     torch.set_flush_denormal(True)
     weights = model_weights(model)
     tokenizer = _load_tokenizer(weights)
-    prior = _prior_of(weights) if go_on and not resume else None  # before the tokens, which take minutes
+    prior = _prior_of(weights, tokenizer, config.shape) if go_on and not resume else None  # tokens take minutes: first
     config = replace(config, rate=config.rate / 2) if prior else config
     training, held_out = _tokens(tokens or out, tokenizer, sources, validation, rounds, seed)
     trainer = PriorTrainer(config, training, held_out, run, Hardware(bf16=bf16), seed)
@@ -70,12 +70,17 @@ def keep_prior(weights: dict[str, torch.Tensor], path: Path) -> None:
         save_file(prior, path)
 
 
-def _prior_of(weights: Path) -> dict[str, np.ndarray]:
-    """Weight file -> the arrays of its prior. Raises: MissingData."""
+def _prior_of(weights: Path, tokenizer: T1DTokenizer, shape: PriorShape) -> PriorNetwork:
+    """Weight file -> its prior, as it is trained. Raises: MissingData if it has none, or one of another shape."""
     arrays = read_weights(weights, "np", lambda name: name.startswith(PREFIX))[1]
     if not arrays:
         raise MissingData(f"no prior in {weights} to go on with")
-    return {name.removeprefix(PREFIX): array for name, array in arrays.items()}
+    network = PriorNetwork(tokenizer.codebook_sizes, tokenizer.strides, shape)
+    try:
+        network.from_arrays({name.removeprefix(PREFIX): array for name, array in arrays.items()})
+    except ValueError:
+        raise MissingData(f"the prior in {weights} has another shape; train a new one, without --go-on") from None
+    return network
 
 
 def with_prior(weights: Path, prior: Path, out: Path) -> Path:
