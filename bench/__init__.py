@@ -12,7 +12,7 @@ CODECS = ("t1d", "jpeg", "webp", "avif")
 
 def results_folder() -> Path:
     """-> where results go by default: bench/results in a checkout, t1d-bench elsewhere."""
-    return Path("bench/results") if Path("bench").is_dir() else Path("t1d-bench")
+    return Path("bench/results") if Path("bench/kodak.sha256").is_file() else Path("t1d-bench")
 
 
 def report(figures: dict, place: str) -> Path:

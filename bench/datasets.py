@@ -38,7 +38,7 @@ class Dataset:
     def sha256(self) -> str:
         """One hash over the names and contents of the files: equal only for the same pictures."""
         lines = (f"{_sha256(file)}  {file.name}\n" for file in self.files)
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def open_dataset(name: str | Path, data_dir: str | Path | None = None) -> Dataset:

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from tok1d_codec.image.files import atomic_write
+
 QUALITY = {"psnr-rgb": 1, "ms-ssim-rgb": 1, "lpips-alex": -1}  # 1: higher is better; -1: lower is better
 BEST = "best"
 _PACKAGES = ("torch", "numpy", "pillow", "constriction")
@@ -88,7 +90,7 @@ def save(record: Record, folder: Path) -> Path:
     """Record -> folder/NAME.json, which it returns. What is not finite is written as null."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record.name}.json"
-    path.write_text(_json(_plain(asdict(record))) + "\n")
+    atomic_write(path, (_json(_plain(asdict(record))) + "\n").encode(), force=True)
     return path
 
 

@@ -15,7 +15,7 @@ from bench.codecs import EFFORTS, RATES_BPP, Codec, open_codec
 from bench.datasets import Dataset, open_dataset
 from bench.metrics import Reference
 from bench.records import Record
-from tok1d_codec.image.io import read_picture
+from tok1d_codec.image.io import check_output, read_picture
 from tok1d_codec.models.cards import card_by_name
 
 
@@ -52,6 +52,8 @@ def benchmark(dataset: str | Path = "kodak", data_dir: str | Path | None = None,
     folder = Path(out_dir) / pictures.name
     meta = {"data": pictures.name, "pictures": len(pictures.files), "data_sha256": pictures.sha256(),
             "command": command, **records.environment(torch.get_num_threads())}
+    folder.mkdir(parents=True, exist_ok=True)
+    check_output(folder / "table.md", force=True)
     paths = []
     has_effort = "t1d" in codecs and card_by_name(model_name).family == "t1d"
     efforts = dict.fromkeys(efforts) if has_effort else (0,)

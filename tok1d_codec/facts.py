@@ -16,7 +16,7 @@ def info(data: bytes) -> dict:
     Returns:
         version, model, model_id, width, height, scale, levels, tokens (per level, as far as they are there),
         coding, bytes (by part and in all), level_bytes (of each level), bpp, missing_bytes, and checksum:
-        "ok", "mismatch", "cut (N levels are whole)" or "unknown (why)".
+        "ok", "mismatch", "cut (N levels are whole)", "wrong weights (why)" or, without weights, "unknown (why)".
 
     Raises:
         FormatError and its classes: not a file or the beginning of one. UnknownModel: written by a model
@@ -31,7 +31,9 @@ def info(data: bytes) -> dict:
         state = f"cut ({decoded.complete} levels are whole)" if container.missing else "ok"
     except ChecksumMismatch:
         state = "mismatch"
-    except (MissingData, WrongWeights) as error:
+    except WrongWeights as error:
+        state = f"wrong weights ({error})"
+    except MissingData as error:
         state = f"unknown ({error})"
     return {
         "version": header.version,

@@ -122,6 +122,7 @@ def test_command_puts_results_into_a_checkout(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "benchmark", benchmark)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "kodak.sha256").touch()
     arguments = ["--codecs", " WebP,t1d ", "--device", "cpu", "--effort", "3", "--bpp", "0.02"]
     result = CliRunner().invoke(bench_command, arguments, catch_exceptions=False)
     assert result.exit_code == 0

@@ -32,12 +32,14 @@ def test_size_of_a_picture():
     assert speed._picture((60, 40)).shape == (40, 60, 3)
 
 
-@pytest.mark.parametrize(("checkout", "folder"), [(True, "bench/results"), (False, "t1d-bench")])
+@pytest.mark.parametrize(("checkout", "folder"), [(["kodak.sha256"], "bench/results"), ([], "t1d-bench"), (None, "t1d-bench")])
 def test_results_are_printed_and_written(tmp_path, monkeypatch, capsys, checkout, folder):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(speed, "measure", lambda: {"encode": {"seconds": 1.5}})
-    if checkout:
-        (tmp_path / "bench").mkdir()
+    if checkout is not None:
+        (tmp_path / "bench").mkdir()  # anybody's, or that of a checkout
+        for name in checkout:
+            (tmp_path / "bench" / name).touch()
     speed.main()
     text = (tmp_path / folder / "speed.json").read_text()
     assert json.loads(text) == {"encode": {"seconds": 1.5}} and capsys.readouterr().out == text

@@ -36,6 +36,15 @@ def test_info_of_a_damaged_file_is_still_printed(t1d_file, run):
     assert err.startswith("t1d: ") and "is damaged" in err and err.count("\n") == 1
 
 
+def test_info_of_a_file_of_other_weights_ends_as_its_decoding_does(t1d_file, run):
+    data = bytearray(t1d_file.read_bytes())
+    data[4] ^= 1  # the tag of the weights
+    t1d_file.write_bytes(data)
+    code, out, err = run("info", t1d_file, "--json")
+    assert code == 21 and json.loads(out)["checksum"].startswith("wrong weights (")
+    assert err.startswith("t1d: ") and err.count("\n") == 1
+
+
 def test_info_without_the_weights(t1d_file, run, monkeypatch, tmp_path):
     monkeypatch.setattr(store, "FOLDER", tmp_path)
     store.weight_path.cache_clear()

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from bench import LPIPS_ALEX
 from tok1d_codec.cli import main
 from tok1d_codec.codec import decode, encode
 from tok1d_codec.data.crops import centre_crops, random_crops, to_signed
-from tok1d_codec.data.shards import hold_out, list_sources, load_pictures
+from tok1d_codec.data.shards import hold_out, list_sources, load_pictures, split_sources
 from tok1d_codec.errors import MissingData
 from tok1d_codec.models.cards import ModelCard
 from tok1d_codec.models.store import Model, _load_tokenizer
@@ -32,8 +33,6 @@ from tok1d_codec.train.validate import Validation
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Training pictures as a tar and held-out ones beside it, cut from scikit-image's photographs."""
-    import tarfile
-
     from skimage.data import astronaut, coffee
 
     root = tmp_path_factory.mktemp("photos")
@@ -111,6 +110,37 @@ def test_what_is_held_out(folder):
     numbered = [Path(f"{i:03}.png") for i in range(120)]
     train, held = hold_out(numbered)
     assert held == [Path("049.png"), Path("099.png")] and len(train) == 118
+    deep = [Path(f"/val/{part}/{i}/a.png") for part in ("train", "val") for i in range(3)]  # all lie in the first `val`
+    assert hold_out(deep) == (deep[:3], deep[3:])
+
+
+def test_what_is_held_out_by_name_is_not_trained_on_by_another(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    train, held = split_sources([str(folder.resolve())], [f"{folder.name}/train"])
+    assert held and not {f.resolve() for f in train} & {f.resolve() for f in held}
+
+
+def test_a_strip_is_not_enlarged(tmp_path):
+    Image.new("RGB", (65535, 1)).save(tmp_path / "strip.png")
+    Image.new("RGB", (64, 32)).save(tmp_path / "wide.png")
+    pictures = load_pictures([tmp_path / "strip.png", tmp_path / "wide.png"], tmp_path / "a.u8", 128)
+    assert [pictures[i].shape for i in range(len(pictures))] == [(128, 256, 3)]
+
+
+@pytest.mark.parametrize("mode, damage", [("w", "cut"), ("w", "header"), ("w:gz", "cut")])
+def test_a_tar_that_ends_too_early_is_an_error(tmp_path, mode, damage):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, mode) as tar:
+        for name in ("1.png", "2.png"):
+            tar.add(tmp_path / "a.png", name)
+            second = tar.offset if name == "1.png" else second
+    data = bytearray(path.read_bytes())
+    if damage == "header":
+        data[second : second + 200] = b"\xff" * 200
+    path.write_bytes(data if damage == "header" else data[:second] if mode == "w" else data[: len(data) // 2])
+    with pytest.raises(MissingData, match="is not a whole tar file"):
+        load_pictures([path], tmp_path / "a.u8", 64)
 
 
 def test_crops_are_pieces_of_the_pictures(folder, tmp_path):
@@ -175,9 +205,13 @@ def test_the_command_trains_exports_and_resumes(folder, tmp_path, capsys, monkey
     assert Image.open(next(out.glob("examples-*.png"))).size == (4 * 128, 4 * 128)
     assert main(command) == 4  # it would overwrite the run
     broken = (out / "checkpoint.pt").read_bytes()
-    (out / "checkpoint.pt").write_bytes(broken[:1000])
-    assert main([*command, "--resume"]) == MissingData.exit_code
+    for length in (0, 1000):
+        (out / "checkpoint.pt").write_bytes(broken[:length])
+        assert main([*command, "--resume"]) == MissingData.exit_code
     (out / "checkpoint.pt").write_bytes(broken)
+    prior = ["train", "prior", "--out", str(out), "--resume"]
+    capsys.readouterr()
+    assert main(prior) == MissingData.exit_code and "of another command" in capsys.readouterr().err
     other = ["train", "tokenizer", "--data", str(folder), "--out", str(out), "--family", "titok", "--resume"]
     assert main(other) == 2 and "trains t1d" in capsys.readouterr().err
     assert main([*command, "--minutes", "0.08", "--resume"]) == 0

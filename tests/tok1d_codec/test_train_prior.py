@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from bitstream.coder import Group
 from tok1d_codec.cli import main
-from tok1d_codec.errors import MissingData, OutputExists
+from tok1d_codec.errors import MissingData, OutputExists, WrongWeights
 from tok1d_codec.models.store import read_weights
 from tok1d_codec.prior.integer import PREFIX, EXACT, IntegerPrior, check
 from tok1d_codec.prior.network import PriorNetwork, PriorShape
@@ -229,5 +229,22 @@ def test_the_command_trains_exports_and_resumes(tmp_path, to_train_from, capsys)
     save_file(weights | small, tmp_path / "small.safetensors", metadata=read_weights(weight_file, "pt")[0])
     assert main(["train", "prior", "--model", str(tmp_path / "small.safetensors"), *rest]) == MissingData.exit_code
     assert "another shape" in capsys.readouterr().err
+    other = weights | {"decoder.norm.bias": weights["decoder.norm.bias"] + 1}  # of the same shapes
+    save_file(other, tmp_path / "other.safetensors", metadata=read_weights(weight_file, "pt")[0])
+    resumed = ["train", "prior", "--out", str(out), "--threads", "1", "--minutes", "0.05", "--resume"]
+    assert main([*resumed, "--model", str(tmp_path / "other.safetensors")]) == MissingData.exit_code
+    assert "tokens of another model" in capsys.readouterr().err
     again = ["train", "prior", "--model", str(out / "model.safetensors"), "--tokens", str(out)]
     assert main([*again, *rest]) == 0
+
+
+@pytest.mark.parametrize("command", ["prior", "fine"])
+def test_what_is_no_model_to_start_from_is_said_before_pictures_are_read(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.safetensors").write_bytes(b"damaged")
+    save_file({"a": torch.zeros(1)}, tmp_path / "prior.safetensors", metadata={"format": "t1d prior"})
+    for model, error in (("bad.safetensors", MissingData), ("none.safetensors", MissingData),
+                         ("prior.safetensors", WrongWeights), ("titok-l32", WrongWeights)):  # fmt: skip
+        assert main(["train", command, "--out", "out", "--data", ".", "--model", model]) == error.exit_code
+        said = capsys.readouterr().err
+        assert said.startswith("t1d: ") and said.count("\n") == 1 and model in said

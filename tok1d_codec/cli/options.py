@@ -33,7 +33,8 @@ effort = click.option(
     help="How long to search for tokens that look better: 1 takes about four times as long as 0, 9 fifty times.  "
     "[default: 1 for pictures of up to 1024 pixels a side, 0 for larger ones]",
 )
-threads = click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: one per core]")
+threads = click.option("--threads", type=click.IntRange(1, 4096), help="CPU threads.  [default: one per core]")
+seed = click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of what is random.")
 force = click.option("--force", is_flag=True, help="Overwrite outputs that exist.")
 model = click.option("--model", default="t1d", show_default=True, help="A name that `t1d models` lists.")
 

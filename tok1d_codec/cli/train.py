@@ -45,7 +45,7 @@ def train() -> None:
               help="Compile the perceptual losses; needs a C++ compiler on a CPU.")
 @click.option("--lpips-vgg", type=options.FILE,
               help="VGG weights for a second perceptual loss.  [default: in $T1D_DATA_DIR/lpips, if there]")
-@click.option("--seed", default=0, show_default=True)
+@options.seed
 def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, family: str | None,
               preset_name: str | None, quantizer: str | None, minutes: float | None, init: Path | None, decoder_only: bool, resume: bool,
               device: str, threads: int | None, precision: str, compile_: bool, lpips_vgg: Path | None,
@@ -89,11 +89,11 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
               help="What to leave out.  [default: what is named val* in --data, else every 50th file]")
 @click.option("--model", default="t1d-7", show_default=True, help="Whose first levels are kept: a name, or a weight file.")
 @click.option("--out", required=True, type=options.FILE, help="Folder for the model, which has no prior yet.")
-@click.option("--coarse", default=6, show_default=True, type=click.IntRange(min=1), help="Levels of the model that are kept.")
+@click.option("--coarse", default=6, show_default=True, type=click.IntRange(min=2), help="Levels of the model that are kept.")
 @click.option("--levels", default=5, show_default=True, type=click.IntRange(1, 8), help="Fine levels after them.")
-@click.option("--crops", default=2400, show_default=True, type=click.IntRange(min=1), help="Pieces of pictures to learn from.")
+@click.option("--crops", default=2400, show_default=True, type=click.IntRange(min=16), help="Pieces of pictures to learn from.")
 @options.threads
-@click.option("--seed", default=0, show_default=True)
+@options.seed
 def fine(sources: tuple[str, ...], validation: tuple[str, ...], model: str, out: Path, coarse: int, levels: int,
          crops: int, threads: int | None, seed: int) -> None:  # fmt: skip
     """Fit fine levels to what the decoder of a model of the family t1d leaves over."""
@@ -124,7 +124,7 @@ def fine(sources: tuple[str, ...], validation: tuple[str, ...], model: str, out:
 @options.threads
 @click.option("--precision", default="float32", show_default=True, type=click.Choice(["float32", "bf16"]),
               help="bf16 autocast pays only with AMX.")
-@click.option("--seed", default=0, show_default=True)
+@options.seed
 def prior(sources: tuple[str, ...], validation: tuple[str, ...], tokens: Path | None, model: str, out: Path,
           minutes: float | None, rounds: int, resume: bool, go_on: bool, float_: bool, threads: int | None,
           precision: str, seed: int) -> None:  # fmt: skip

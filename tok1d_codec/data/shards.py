@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from ..errors import BadPicture, MissingData
 from ..image.io import read_picture
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif"))
+THINNEST = 32  # longer sides over shorter ones: more is not made larger
 HOLD_OUT = 50  # where nothing is named val*, every so manieth picture or tar is held out
 
 
@@ -60,7 +63,7 @@ def split_sources(sources: list[str], validation: list[str]) -> tuple[list[Path]
     """
     files, held_out = list_sources(sources), list_sources(validation)
     if held_out:
-        files = [f for f in files if f not in set(held_out)]
+        files = _without(files, held_out)
     else:
         files, held_out = hold_out(files)
     if not files or not held_out:
@@ -69,10 +72,20 @@ def split_sources(sources: list[str], validation: list[str]) -> tuple[list[Path]
 
 
 def hold_out(files: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Files -> (to train on, held out): those named val* or in a folder named so, else every 50th."""
-    held = [f for f in files if f.name.startswith("val") or f.parent.name.startswith("val")]
+    """Files -> (to train on, held out): those named val* or anywhere in a folder named so, else every 50th.
+
+    Folders that all files are in do not count.
+    """
+    common = len(Path(os.path.commonpath(map(os.path.abspath, files))).parts) if len(files) > 1 else 0
+    held = [f for f in files if any(part.startswith("val") for part in f.absolute().parts[common:])]
     held = held or files[HOLD_OUT - 1 :: HOLD_OUT]
-    return [f for f in files if f not in set(held)], held
+    return _without(files, held), held
+
+
+def _without(files: list[Path], held_out: list[Path]) -> list[Path]:
+    """-> the files that are not held out, by whatever path."""
+    held = {f.resolve() for f in held_out}
+    return [f for f in files if f.resolve() not in held]
 
 
 def load_pictures(files: list[Path], cache: Path, min_side: int) -> Pictures:
@@ -103,7 +116,7 @@ def load_pictures(files: list[Path], cache: Path, min_side: int) -> Pictures:
                 index.append([offset, *pixels.shape[:2]])
                 offset += pixels.size
         if skipped:
-            tqdm.write(f"t1d: {skipped} files in {cache.stem} are no pictures and were skipped")
+            tqdm.write(f"t1d: {skipped} files in {cache.stem} are no pictures, or too thin, and were skipped")
         if not index:
             raise MissingData(f"no picture in {len(files)} files for {cache.stem}; give tars or folders of pictures")
         partial_index.write_text(json.dumps({**known, "pictures": index}))
@@ -131,14 +144,19 @@ def _blobs(files: list[Path]) -> Iterator[bytes]:
                 for member in tar:
                     if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
                         yield tar.extractfile(member).read()
-        except tarfile.TarError as error:
+                tar.fileobj.seek(tar.offset)
+                if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # tarfile is content with less
+                    raise tarfile.ReadError("it does not end as it should")
+        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
             raise MissingData(f"{file} is not a whole tar file ({error}); make it again") from None
 
 
 def _at_least(pixels: np.ndarray, min_side: int) -> np.ndarray:
-    """uint8 (H, W, 3) -> the same, enlarged where the short side is under `min_side`."""
+    """uint8 (H, W, 3) -> the same, enlarged where the short side is under `min_side`. Raises: BadPicture if too thin."""
     short = min(pixels.shape[:2])
     if short >= min_side:
         return pixels
+    if max(pixels.shape[:2]) > THINNEST * short:
+        raise BadPicture(f"a picture of {pixels.shape[1]}x{pixels.shape[0]} pixels is too thin to learn from")
     size = [-(-side * min_side // short) for side in (pixels.shape[1], pixels.shape[0])]
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))

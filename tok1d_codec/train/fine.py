@@ -41,8 +41,8 @@ def run_fine_training(
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
-    files, _ = split_sources(sources, validation)
     tokenizer, metadata = _extended(model, coarse, levels)
+    files, _ = split_sources(sources, validation)
     rest = _left_over(tokenizer, load_pictures(files, out / "train.u8", CROP), crops, np.random.default_rng(seed))
     fit(tokenizer, rest)
     weights = {name: tensor.half() for name, tensor in tokenizer.state_dict().items()}
@@ -52,8 +52,6 @@ def run_fine_training(
 def _extended(model: str, coarse: int, levels: int) -> tuple[T1DTokenizer, dict[str, str]]:
     """-> a tokenizer with the weights of the model, whose fine levels are empty; metadata of its weight file."""
     metadata, weights = read_weights(model_weights(model), "pt", lambda name: not name.startswith(("tables.", PREFIX)))
-    if metadata.get("family") != "t1d":
-        raise WrongWeights(f"{model} is not of the family t1d, which alone has fine levels")
     old = read_config(metadata)
     if coarse > len(old.codebook_sizes):
         raise WrongWeights(f"{coarse} levels of {model} are to be kept, but it has {len(old.codebook_sizes)}")

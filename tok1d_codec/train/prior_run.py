@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..data.shards import load_pictures, split_sources
-from ..errors import MissingData
+from ..errors import MissingData, WrongWeights
 from ..models.cards import card_by_name
+from ..models.imported import contents_sha256
 from ..models.store import _load_tokenizer, read_weights, weight_path
 from ..prior.integer import PREFIX
 from ..prior.network import PriorNetwork, PriorShape
@@ -44,7 +46,7 @@ def run_prior_training(
             one of another shape.
     """
     run = RunFolder(out)
-    config = PriorConfig.from_json(run.load()["config"]) if resume else config
+    config = run.planned(PriorConfig.from_json) if resume else config
     config = config if minutes is None else replace(config, minutes=minutes)
     torch.set_flush_denormal(True)
     weights = model_weights(model)
@@ -91,10 +93,19 @@ def with_prior(weights: Path, prior: Path, out: Path) -> Path:
 
 
 def model_weights(model: str) -> Path:
-    """Name of a model, or its weight file -> the file. Raises: MissingData."""
-    path = Path(model) if model.endswith(".safetensors") else weight_path(card_by_name(model))
-    if not path.exists():
-        raise MissingData(f"no model in {path}; give a name that t1d models lists, or a weight file")
+    """Name of a model of the family t1d, or its weight file -> the file. Raises: MissingData, WrongWeights."""
+    if model.endswith(".safetensors"):
+        path = Path(model)
+        try:
+            family = read_weights(path, "np", lambda name: False)[0].get("family")
+        except (OSError, SafetensorError) as error:
+            reason = str(error).splitlines()[0]
+            raise MissingData(f"no model in {path} ({reason}); give a name that t1d models lists, or a weight file") from None
+    else:
+        family = card_by_name(model).family
+        path = weight_path(card_by_name(model)) if family == "t1d" else Path()
+    if family != "t1d":
+        raise WrongWeights(f"{model} is no model of the family t1d, which alone has a learned prior and fine levels")
     return path
 
 
@@ -112,8 +123,8 @@ def _tokens(
             centred = name == "validation"
             tokenize(tokenizer, pictures, 1 if centred else rounds, seed, centred, name).save(path)
     sets = [TokenSet.load(path) for path in paths]
-    wanted = tokenizer.codebook_sizes, tokenizer.strides
+    weights = contents_sha256(tokenizer.state_dict())
     for path, found in zip(paths, sets):
-        if (found.codebook_sizes, found.strides) != wanted:
-            raise MissingData(f"{path} holds tokens of another model; name another folder")
+        if found.model != weights:
+            raise MissingData(f"{path} holds tokens of another model; name theirs with --model, or another folder")
     return sets[0], sets[1]

@@ -52,6 +52,8 @@ def run_training(
         config = with_quantizer(config, quantizer)
     config = config if minutes is None else replace(config, minutes=minutes)
     weights = None
+    if not resume and int(os.environ.get("RANK", 0)) == 0:
+        run.kept_prior.unlink(missing_ok=True)  # of an earlier start
     if init and not resume:
         model, weights = _read_model(init)
         config = replace(config, coefficient_share=0.0)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from ..errors import MissingData
 from .presets import TrainConfig
+
+T = TypeVar("T")
 
 
 class RunFolder:
@@ -28,7 +32,10 @@ class RunFolder:
     def save(self, state: dict) -> None:
         """State -> checkpoint; a kill at any moment leaves the old one or the new one."""
         partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
+        with open(partial, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(partial, self.checkpoint)
 
     def load(self) -> dict:
@@ -36,12 +43,16 @@ class RunFolder:
         try:
             return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            reason = str(error).splitlines()[0]
+            reason = (str(error) or "it ends too early").splitlines()[0]
             raise MissingData(f"no checkpoint to go on from in {self.path} ({reason}); start again") from None
 
-    def planned(self) -> TrainConfig:
-        """The settings that the run was started with."""
-        return TrainConfig.from_json(self.load()["config"])
+    def planned(self, read: Callable[[str], T] = TrainConfig.from_json) -> T:
+        """The settings that the run was started with. Raises: MissingData, also if `read` does not know them."""
+        state = self.load()
+        try:
+            return read(state["config"])
+        except (KeyError, TypeError, ValueError):
+            raise MissingData(f"{self.path} holds a run of another command or release; start again") from None
 
     def log(self, record: dict) -> None:
         """One JSON line."""

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ..data.crops import to_signed
 from ..data.shards import Pictures
 from ..errors import MissingData
+from ..models.imported import contents_sha256
 from ..tokenizer.t1d import T1DTokenizer
 
 BATCH = 16
@@ -33,6 +34,7 @@ class TokenSet:
             cols) where tokens depend on how many levels a cell keeps, as `Tokenizer.rank` has them.
         shapes: int64 (N, 2), the rows and columns of cells of the last level that a crop has.
         urgency: float32, of each level after the first (N, rows, cols); see `Tokenizer.rank`.
+        model: sha256 of the weights of the tokenizer that they are from, see `imported.contents_sha256`.
     """
 
     levels: list[np.ndarray]
@@ -40,6 +42,7 @@ class TokenSet:
     urgency: list[np.ndarray]
     codebook_sizes: tuple[int, ...]
     strides: tuple[int, ...]
+    model: str = ""
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -64,7 +67,7 @@ class TokenSet:
         arrays |= {"shapes": self.shapes, "strides": np.array(self.strides)}
         arrays |= {"codebook_sizes": np.array(self.codebook_sizes), "layout": np.array(LAYOUT)}
         partial = path.with_suffix(".partial")
-        save_file(arrays, partial)
+        save_file(arrays, partial, metadata={"model": self.model})
         os.replace(partial, path)
 
     @classmethod
@@ -72,14 +75,14 @@ class TokenSet:
         """Raises: MissingData."""
         try:
             with safe_open(path, framework="np") as file:
-                arrays = {name: file.get_tensor(name) for name in file.keys()}
+                arrays, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
             if arrays["layout"] != LAYOUT:
                 raise KeyError("layout")
             sizes = tuple(int(n) for n in arrays["codebook_sizes"])
             levels = [arrays[f"tokens.{i}"] for i in range(len(sizes))]
             strides = tuple(int(s) for s in arrays["strides"])
             urgency = [arrays[f"urgency.{i}"] for i in range(len(sizes) - 1)]
-            return cls(levels, arrays["shapes"], urgency, sizes, strides)
+            return cls(levels, arrays["shapes"], urgency, sizes, strides, metadata.get("model", ""))
         except (OSError, SafetensorError, KeyError) as error:
             raise MissingData(f"no tokens in {path}, or none of this release ({str(error).splitlines()[0]})") from None
 
@@ -114,7 +117,8 @@ def tokenize(
         for canvas, part in zip(canvases, found):
             canvas[at, ..., : part.shape[-2], : part.shape[-1]] = part.numpy()
         shapes[at] = tokens[-1].shape[-2:]
-    return TokenSet(canvases[: len(tokens)], shapes, canvases[len(tokens) :], model.codebook_sizes, model.strides)
+    found = canvases[: len(tokens)], shapes, canvases[len(tokens) :], model.codebook_sizes, model.strides
+    return TokenSet(*found, contents_sha256(model.state_dict()))
 
 
 def _canvas(count: int, like: Tensor, side: int) -> np.ndarray:
