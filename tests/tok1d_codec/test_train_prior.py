@@ -22,6 +22,7 @@ from tok1d_codec.train.loop import Hardware
 from tok1d_codec.train.masks import HIGH, LOW, Batch, ask, inside, phase_groups, random_thresholds, spread_thresholds
 from tok1d_codec.train.prior import PriorConfig, PriorTrainer
 from tok1d_codec.train.prior_figures import measure
+from tok1d_codec.train.prior_run import keep_prior
 from tok1d_codec.train.state import RunFolder
 from tok1d_codec.train.tokens import TokenSet, tokenize
 
@@ -248,3 +249,11 @@ def test_what_is_no_model_to_start_from_is_said_before_pictures_are_read(tmp_pat
         assert main(["train", command, "--out", "out", "--data", ".", "--model", model]) == error.exit_code
         said = capsys.readouterr().err
         assert said.startswith("t1d: ") and said.count("\n") == 1 and model in said
+
+
+def test_a_prior_kept_at_an_earlier_start_does_not_stay(tmp_path):
+    path = tmp_path / "kept-prior.safetensors"
+    keep_prior({"prior.a": torch.ones(1), "decoder.a": torch.ones(1)}, path)
+    assert list(load_file(path)) == ["prior.a"]
+    keep_prior({"decoder.a": torch.ones(1)}, path)
+    assert not path.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,10 +67,12 @@ def run_prior_training(
 
 
 def keep_prior(weights: dict[str, torch.Tensor], path: Path) -> None:
-    """Tensors of a model -> those of its prior in a file of their own; no file if it has none."""
+    """Tensors of a model -> those of its prior in a file of their own; no file, also none of before, if it has none."""
     prior = {k: v for k, v in weights.items() if k.startswith(PREFIX)}
     if prior:
         save_file(prior, path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _prior_of(weights: Path, tokenizer: T1DTokenizer, shape: PriorShape) -> PriorNetwork:
@@ -94,19 +97,21 @@ def with_prior(weights: Path, prior: Path, out: Path) -> Path:
 
 def model_weights(model: str) -> Path:
     """Name of a model of the family t1d, or its weight file -> the file. Raises: MissingData, WrongWeights."""
-    if model.endswith(".safetensors"):
-        path = Path(model)
-        try:
-            family = read_weights(path, "np", lambda name: False)[0].get("family")
-        except (OSError, SafetensorError) as error:
-            reason = str(error).splitlines()[0]
-            raise MissingData(f"no model in {path} ({reason}); give a name that t1d models lists, or a weight file") from None
-    else:
-        family = card_by_name(model).family
-        path = weight_path(card_by_name(model)) if family == "t1d" else Path()
+    card = None if model.endswith(".safetensors") else card_by_name(model)
+    family = card.family if card else read_model(Path(model), lambda name: False)[0].get("family")
     if family != "t1d":
         raise WrongWeights(f"{model} is no model of the family t1d, which alone has a learned prior and fine levels")
-    return path
+    return weight_path(card) if card else Path(model)
+
+
+def read_model(
+    path: Path, wanted: Callable[[str], bool] = lambda name: True
+) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """What `store.read_weights` reads from a weight file that a user named. Raises: MissingData."""
+    try:
+        return read_weights(path, "pt", wanted)
+    except (OSError, SafetensorError) as error:
+        raise MissingData(f"no model to start from in {path} ({str(error).splitlines()[0]})") from None
 
 
 def _tokens(

@@ -8,17 +8,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 
 from ..data.crops import centre_crops
 from ..data.shards import Pictures, load_pictures, split_sources
 from ..device import pick_device
-from ..errors import MissingData, WrongWeights
-from ..models.store import read_config, read_weights
+from ..errors import WrongWeights
+from ..models.store import read_config
 from .export import export
 from .loop import Hardware, Trainer
 from .presets import TrainConfig, preset, with_quantizer
-from .prior_run import keep_prior, with_prior
+from .prior_run import keep_prior, read_model, with_prior
 from .state import RunFolder
 from .validate import Validation
 
@@ -51,15 +50,15 @@ def run_training(
     if quantizer and not resume:
         config = with_quantizer(config, quantizer)
     config = config if minutes is None else replace(config, minutes=minutes)
-    weights = None
-    if not resume and int(os.environ.get("RANK", 0)) == 0:
-        run.kept_prior.unlink(missing_ok=True)  # of an earlier start
+    weights, kept = None, {}
     if init and not resume:
         model, weights = _read_model(init)
         config = replace(config, coefficient_share=0.0)
         if decoder_only:
             config = _for_decoder(config, model)
-            keep_prior(weights, run.kept_prior)
+            kept = weights
+    if not resume:
+        keep_prior(kept, run.kept_prior)
     files, held_out = split_sources(sources, validation)
     hardware = _hardware(device, precision, compile_losses)
     try:
@@ -117,10 +116,7 @@ def _exported(run: RunFolder, pictures: Pictures, config: TrainConfig) -> Path:
 
 def _read_model(path: Path) -> tuple[object, dict[str, torch.Tensor]]:
     """Weight file -> the configuration and the tensors in it. Raises: MissingData, WrongWeights."""
-    try:
-        metadata, tensors = read_weights(path, "pt")
-    except (OSError, SafetensorError) as error:
-        raise MissingData(f"no model to start from in {path} ({str(error).splitlines()[0]})") from None
+    metadata, tensors = read_model(path)
     if "config" not in metadata:
         raise WrongWeights(f"{path} does not say what its tensors are; give a model.safetensors of a training run")
     return read_config(metadata), tensors
