@@ -36,6 +36,10 @@ def train() -> None:
 @click.option("--decoder-only", is_flag=True,
               help="Leave encoder, codes and prior of --init as they are: only what decodes its tokens learns; where fine "
                    "levels have no branch yet that hears them, only that.")
+@click.option("--face-share", default=0.0, type=options.Finite(0, 1), metavar="SHARE",
+              help="Share of the crops that are placed on a face; the others are placed by chance.")
+@click.option("--text-share", default=0.0, type=options.Finite(0, 1), metavar="SHARE",
+              help="Share of the crops that are placed on a line of text.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @options.device
 @options.threads
@@ -47,9 +51,9 @@ def train() -> None:
               help="VGG weights for a second perceptual loss.  [default: in $T1D_DATA_DIR/lpips, if there]")
 @options.seed
 def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, family: str | None,
-              preset_name: str | None, quantizer: str | None, minutes: float | None, init: Path | None, decoder_only: bool, resume: bool,
-              device: str, threads: int | None, precision: str, compile_: bool, lpips_vgg: Path | None,
-              seed: int) -> None:  # fmt: skip
+              preset_name: str | None, quantizer: str | None, minutes: float | None, init: Path | None,
+              decoder_only: bool, face_share: float, text_share: float, resume: bool, device: str, threads: int | None,
+              precision: str, compile_: bool, lpips_vgg: Path | None, seed: int) -> None:  # fmt: skip
     """Train a tokenizer. Start it with torchrun for several processes."""
     from bench import LPIPS_ALEX
 
@@ -57,9 +61,9 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
     from ..train.run import run_training
     from ..train.state import RunFolder
 
-    settled = {"--quantizer": quantizer, "--init": init}
+    settled = {"--quantizer": quantizer, "--init": init, "--face-share": face_share, "--text-share": text_share}
     for option, value in settled.items():
-        if resume and value is not None:
+        if resume and value:
             raise click.BadParameter("a run goes on as it was started; leave it out", param_hint=option)
     preset_name = preset_name or default_preset(family or "t1d")
     known = [name for name, config in PRESETS.items() if family in (None, config.family)]
@@ -69,6 +73,8 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
         raise click.BadParameter("t1d has its own, residual quantizer; add --family", param_hint="--quantizer")
     if decoder_only and not init and not resume:
         raise click.BadParameter("name the model whose tokens stay with --init", param_hint="--decoder-only")
+    if face_share + text_share > 1:
+        raise click.BadParameter("with --text-share that is more than 1", param_hint="--face-share")
     _check_run(out, resume)
     if resume and family and (planned := RunFolder(out).planned().family) != family:
         raise click.BadParameter(f"{out} trains {planned}; leave it out to go on with that", param_hint="--family")
@@ -77,6 +83,7 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
         list(sources), list(validation), out, preset_name, minutes, alex=LPIPS_ALEX,
         vgg=lpips_vgg or _default_vgg(), init=init, resume=resume, device=device, precision=precision,
         compile_losses=compile_, seed=seed, quantizer=quantizer, decoder_only=decoder_only,
+        face_share=face_share, text_share=text_share,
     )  # fmt: skip
     if model:
         click.echo(f"{model}: {model.stat().st_size / 1e6:.1f} MB")

@@ -28,14 +28,15 @@ class Pictures:
     """Decoded pictures, uint8 (H, W, 3) each, read from disk as they are asked for."""
 
     def __init__(self, path: Path) -> None:
-        self._index = json.loads(_index_file(path).read_text())["pictures"]  # [[offset, h, w], ...]
+        self.index = _index_file(path)
+        self._places = json.loads(self.index.read_text())["pictures"]  # [[offset, h, w], ...]
         self._pixels = np.memmap(path, np.uint8, "r")
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._places)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        offset, h, w = self._index[i]
+        offset, h, w = self._places[i]
         return self._pixels[offset : offset + 3 * h * w].reshape(h, w, 3)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from ..data.crops import random_crops
 from ..data.shards import Pictures
+from ..data.subjects import Subjects
 from ..device import move
 from ..errors import TrainingFailed
 from .families import trainee
@@ -49,8 +51,9 @@ class Trainer:
     def __init__(
         self, config: TrainConfig, pictures: Pictures, validation: Validation, run: RunFolder,
         hardware: Hardware, alex: Path, vgg: Path | None, seed: int = 0,
+        subjects: Sequence[Subjects] = (),
     ) -> None:  # fmt: skip
-        self.config, self.pictures, self.validation = config, pictures, validation
+        self.config, self.pictures, self.subjects, self.validation = config, pictures, subjects, validation
         self.run, self.hardware = run, hardware
         torch.manual_seed(seed + hardware.rank)
         self.numpy_rng = np.random.default_rng([seed, hardware.rank])
@@ -122,7 +125,9 @@ class Trainer:
             self.stage_start = self.step
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(progress, in_pixels)
-        images = random_crops(self.pictures, self.config.batch, self.config.crop, self.numpy_rng)
+        images = random_crops(
+            self.pictures, self.config.batch, self.config.crop, self.numpy_rng, self.subjects
+        )
         images = move(images, self.hardware.device)
         self.optimizer.zero_grad(set_to_none=True)
         parts = self._pixel_step(images, progress) if in_pixels else self._first_step(images)

@@ -47,6 +47,8 @@ class TrainConfig:
     start_pictures: int = 1500  # sample for PCA and the first codes
     depth_odds: tuple[float, ...] = (1.3, 1.8, 1.6, 1.3, 1.2, 1.0, 1.0, 1.0, 0.8, 0.8, 0.6, 0.6, 0.5, 0.6)
     even_depth: float = 0.25  # share of pictures where all patches keep the same levels
+    face_share: float = 0.0  # share of the crops that are placed on a face
+    text_share: float = 0.0  # and on a line of text
     validation_pictures: int = 48
     validation_minutes: float = 25.0
     checkpoint_minutes: float = 5.0

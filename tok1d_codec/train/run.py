@@ -11,6 +11,7 @@ import torch
 
 from ..data.crops import centre_crops
 from ..data.shards import Pictures, load_pictures, split_sources
+from ..data.subjects import Subjects, find_subjects
 from ..device import pick_device
 from ..errors import WrongWeights
 from ..models.store import read_config
@@ -28,6 +29,7 @@ def run_training(
     sources: list[str], validation: list[str], out: Path, preset_name: str, minutes: float | None, *, alex: Path,
     vgg: Path | None = None, init: Path | None = None, resume: bool = False, device: str = "auto", precision: str = "auto",
     compile_losses: bool = False, seed: int = 0, quantizer: str | None = None, decoder_only: bool = False,
+    face_share: float = 0.0, text_share: float = 0.0,
 ) -> Path | None:  # fmt: skip
     """Train a tokenizer in the folder `out` -> its `model.safetensors` (None in all processes but the first).
 
@@ -41,12 +43,16 @@ def run_training(
             the decoder may get more layers if it has no fine levels; if it has them but no branch that hears them,
             that alone learns.
         quantizer: "vq", "fsq" or "lfq", for any family but t1d, instead of the preset's.
+        face_share, text_share: shares of the crops that are placed on a face or on a line of text, together 1 at most.
 
     Raises:
-        MissingData: no pictures, nothing to validate on, no checkpoint to resume from, or no file `init`.
+        MissingData: no pictures, nothing to validate on, no checkpoint to resume from, no file `init`, or no
+            picture that shows what is asked for.
     """
     run = RunFolder(out)
     config = run.planned() if resume else preset(preset_name)
+    if not resume:
+        config = replace(config, face_share=face_share, text_share=text_share)
     if quantizer and not resume:
         config = with_quantizer(config, quantizer)
     config = config if minutes is None else replace(config, minutes=minutes)
@@ -66,10 +72,11 @@ def run_training(
             torch.distributed.barrier()  # the first process decodes the pictures for all
         pictures = load_pictures(files, run.path / "train.u8", config.crop)
         held_out_pictures = load_pictures(held_out, run.path / "validation.u8", config.crop)
+        subjects = _subjects(config, pictures, run)
         if hardware.world > 1 and hardware.rank == 0:
             torch.distributed.barrier()
         crops = centre_crops(held_out_pictures, config.validation_pictures, config.crop)
-        trainer = Trainer(config, pictures, Validation(crops), run, hardware, alex, vgg, seed)
+        trainer = Trainer(config, pictures, Validation(crops), run, hardware, alex, vgg, seed, subjects)
         if resume:
             trainer.resume()
         else:
@@ -106,6 +113,15 @@ def _for_decoder(config: TrainConfig, model: object) -> TrainConfig:
         config, model=model, freeze_encoder=0.0, rate=rate, ema=min(config.ema, 0.998),
         warmup_steps=config.warmup_steps // 2,
     )  # fmt: skip
+
+
+def _subjects(config: TrainConfig, pictures: Pictures, run: RunFolder) -> list[Subjects]:
+    """What training shall look at more often than chance would. Raises: MissingData if no picture shows it."""
+    shares = {"face": config.face_share, "text": config.text_share}
+    return [
+        Subjects(share, find_subjects(pictures, kind, run.path / f"train-{kind}.json"))
+        for kind, share in shares.items() if share
+    ]  # fmt: skip
 
 
 def _exported(run: RunFolder, pictures: Pictures, config: TrainConfig) -> Path:
