@@ -135,7 +135,7 @@ class T1dCodec(Codec):
         return codec.decode(data, self.model)
 
     def meta(self) -> dict[str, Any]:
-        device = next(self.model.tokenizer.parameters()).device
+        device = self.model.tokenizer.device
         card = self.model.card
         return {"model": card.name, "model_sha256": card.sha256, "device": str(device), "effort": self.effort}
 
@@ -184,6 +184,7 @@ def open_codec(
     if name == "t1d":
         from tok1d_codec.models.store import load_model
 
-        name = model_name if model_name.startswith("t1d") else f"t1d-{model_name}"
-        return T1dCodec(load_model(model_name, device), rates_bpp, effort, name)
+        model = load_model(model_name, device)
+        name = model_name if model_name == name else model.card.name
+        return T1dCodec(model, rates_bpp, effort, name if name.startswith("t1d") else f"t1d-{name}")
     return PillowCodec(name, _QUALITIES[name])

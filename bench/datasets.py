@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from tok1d_codec.data.shards import SUFFIXES
 from tok1d_codec.errors import MissingData
+from tok1d_codec.image.io import SUFFIXES
 
 DATA_VARIABLE = "T1D_DATA_DIR"
 KODAK_SUMS = Path(__file__).parent / "kodak.sha256"

@@ -12,7 +12,7 @@ import numpy as np
 
 from bitstream.checks import ABSENT
 from bitstream.counts import CountsModel, Group, Levels, Shape, sizes, total
-from bitstream.errors import Truncated
+from bitstream.errors import FormatError, Truncated
 from bitstream.header import Coding
 from bitstream.masks import alive_after
 from bitstream.symbols import BitReader, BitWriter, RangeReader, RangeWriter
@@ -29,11 +29,14 @@ class Decoded:
         levels: as many as were asked for; -1 where a token is absent or missing.
         complete: how many levels are whole, and proven by their checks if they have any.
         level_bits: information content of each level with its mask and check, in bits.
+        present: of the level where the payload ends, which cells have a token, bool (rows, cols); None where it
+            ends before it says so.
     """
 
     levels: Levels
     complete: int
     level_bits: list[float]
+    present: np.ndarray | None = None
 
 
 def encode_tokens(levels: Levels, model: CountsModel, frame: Frame = Frame()) -> tuple[Coding, bytes]:
@@ -85,17 +88,21 @@ def decode_prefix(
     complete = walk.run(cut)
     if not cut:
         reader.finish()
-    return Decoded(walk.known, complete, walk.level_bits)
+    return Decoded(walk.known, complete, walk.level_bits, walk.present)
 
 
 def _check_packed_length(
     payload: bytes, shapes: Sequence[Shape], codes: list[int], frame: Frame, cut: bool
 ) -> None:
-    """Raises: Truncated for a payload that cannot hold its tokens, before an array is made for them."""
-    sure = list(zip(shapes, codes))[: 1 if frame.varied else None]
-    needed = -(-sum(rows * cols * (size - 1).bit_length() for (rows, cols), size in sure) // 8)
+    """Before an array is made for it. Raises: Truncated, FormatError for a payload of fewer or more bytes than tokens need."""
+    bits = [rows * cols * (size - 1).bit_length() for (rows, cols), size in zip(shapes, codes)]
+    needed = -(-sum(bits[: 1 if frame.varied else None]) // 8)
     if len(payload) < needed and not cut:
         raise Truncated(f"the payload has {len(payload)} bytes, its tokens {needed} or more; get the whole file")
+    masks = sum(rows * cols for rows, cols in shapes[1:]) if frame.varied else 0
+    most = -(-(sum(bits) + masks + frame.check_bits * len(shapes)) // 8)
+    if len(payload) > most:
+        raise FormatError(f"the payload has {len(payload)} bytes, its tokens {most} at most; get the file again")
 
 
 class _Raster:

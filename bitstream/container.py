@@ -87,10 +87,10 @@ def verify(container: Container, tokens: Sequence[np.ndarray], seed: bytes) -> N
 
 
 def part_bytes(container: Container) -> dict[str, int]:
-    """A file taken apart -> the size of each part in bytes; the sum is the size of the file."""
+    """A file taken apart -> the size of each part in bytes, as far as it is there; the sum is the size of the file."""
     payload_bytes = len(container.payload)
     return {
-        "header": len(pack_header(container.header, payload_bytes)),
+        "header": len(pack_header(container.header, payload_bytes + container.missing)),
         "checksum": CHECKSUM_BYTES,
         "payload": payload_bytes,
     }

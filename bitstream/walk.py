@@ -41,7 +41,8 @@ class Walk:
 
     Args:
         source: the tokens to write; None to read them.
-    After `run`, `known` holds the tokens and `level_bits` the information content of each level.
+    After `run`, `known` holds the tokens, `level_bits` the information content of each level, and `present` which cells
+    of the level where it ended have a token, None where a cut payload does not say it.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Walk:
         self.shapes = list(shapes)
         self.known = [np.full(shape, ABSENT, np.int32) for shape in shapes]
         self.level_bits = [0.0] * len(shapes)
+        self.present: np.ndarray | None = None
 
     def run(self, cut: bool = False) -> int:
         """Code everything -> how many levels are complete; fewer than all only if the payload is cut."""
@@ -60,11 +62,12 @@ class Walk:
             for level, groups in groupby(self.model.groups(self.shapes), key=lambda group: group.level):
                 if level != done:
                     raise ValueError(f"the model has a group of level {level} where {done} was due")
-                present = self._mask(level)
-                self._tokens(level, groups, present)
+                self.present = None
+                self.present = self._mask(level)
+                self._tokens(level, groups, self.present)
                 crc = token_crc(self.known[level], crc)
                 if not self._check(level, crc, cut):
-                    self.known[level][:] = ABSENT
+                    self.known[level][:], self.present = ABSENT, None
                     return done
                 done += 1
         except _Cut:

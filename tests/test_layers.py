@@ -13,8 +13,9 @@ LAYERS = {
     "tok1d_codec.device": 2, "tok1d_codec.image": 2, "tok1d_codec.nn": 2,
     "tok1d_codec.data": 3, "tok1d_codec.tokenizer": 3, "tok1d_codec.prior": 3,
     "tok1d_codec.models": 4, "tok1d_codec.rate": 4, "tok1d_codec.effort": 4, "tok1d_codec.regions": 4,
+    "tok1d_codec.tensors": 4,
     "tok1d_codec.codec": 5,
-    "tok1d_codec.api": 6, "tok1d_codec.pillow": 7,
+    "tok1d_codec.api": 6, "tok1d_codec.facts": 6, "tok1d_codec.pillow": 7,
     "tok1d_codec": 6,  # its lazy public names
     "tok1d_codec.train": 6, "bench": 6,
     "tok1d_codec.cli": 7,

@@ -4,6 +4,8 @@
 >>> data = encode(image, model, bpp=0.02)  # Pillow, numpy or torch -> bytes
 >>> picture = decode(data)  # uint8 (H, W, 3)
 >>> tokens = tokenize(image, model)
+
+Errors that a user can cause are a `T1DError`, or a ValueError for arguments out of their range.
 """
 
 from __future__ import annotations
@@ -12,14 +14,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .api import decode, encode, tokenize
+    from bitstream.errors import T1DError
+
+    from .api import decode, detokenize, encode, tokenize
     from .facts import info
     from .models.store import load_model
 
 __version__ = "0.1.0"
 
 _MODULE_OF = {
-    "encode": "api", "decode": "api", "tokenize": "api", "info": "facts", "load_model": "models.store",
+    "encode": "api", "decode": "api", "tokenize": "api", "detokenize": "api", "info": "facts",
+    "load_model": "models.store", "T1DError": "errors",
 }  # fmt: skip
 __all__ = ["__version__", *_MODULE_OF]
 

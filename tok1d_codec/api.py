@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
+from bitstream.header import MAX_PIXELS
+
 from . import codec
 from .errors import BadPicture
+from .models.cards import OWN_ID, ModelCard, card_by_name
 from .models.store import load_model
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from .regions import Box
 
     Picture = Union[Image.Image, np.ndarray, torch.Tensor]
+
+SLACK = 0.1  # beyond [0, 1], as filters leave it; more is another range
 
 
 def encode(
@@ -56,32 +61,59 @@ def encode(
 
 
 def decode(
-    data: bytes | Sequence[bytes], model: Model | None = None, *, device: str = "auto"
-) -> np.ndarray | list[np.ndarray]:
+    data: bytes | Sequence[bytes], model: Model | str | None = None, *, device: str = "auto",
+    max_pixels: int = MAX_PIXELS, partial: bool = False,
+) -> np.ndarray | list[np.ndarray]:  # fmt: skip
     """The bytes of a file -> picture, numpy uint8 (H, W, 3) RGB; several files -> a list of them.
 
     Args:
-        model: the model that the files name, if it is loaded; else it is loaded on `device`, once.
+        model: the model that the files name, as `load_model` gave it, or its name; None finds it, and loads it on
+            `device`, once.
+        max_pixels: larger pictures are refused before anything is allocated for them.
+        partial: the first bytes of a file will do, and give a coarser picture.
 
     Raises:
-        FormatError and its classes: not a whole, undamaged file.
+        FormatError and its classes: not a whole, undamaged file. LimitExceeded: larger than `max_pixels`.
         UnknownModel, WrongWeights, MissingData: the model that it names is not the one at hand.
+        TypeError: something else than bytes, such as the name of a file.
     """
-    if isinstance(data, (bytes, bytearray, memoryview)):
-        data = bytes(data)
-        return codec.decode(data, model or _load(codec.model_name(data), device))
-    return [decode(one, model, device=device) for one in data]
+    if isinstance(data, (list, tuple)):
+        return [decode(one, model, device=device, max_pixels=max_pixels, partial=partial) for one in data]
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"decode takes the bytes of a file or a list of those, not {type(data).__name__}")
+    data, model = bytes(data), model or codec.model_name(data)
+    model = _load(model, device) if isinstance(model, str) else model
+    if partial:
+        return codec.decode_partial(data, model, max_pixels=max_pixels)[0]
+    return codec.decode(data, model, max_pixels=max_pixels)
 
 
-def tokenize(image: Picture | Sequence[Picture], model: Model | str = "t1d") -> list:
-    """Picture -> all its tokens, int64 (rows, cols) for each level; several pictures -> a list of such lists.
+def tokenize(
+    image: Picture | Sequence[Picture], model: Model | str = "t1d", *, levels: int | None = None
+) -> list:
+    """Picture -> its tokens, int64 (rows, cols) for each level; several pictures -> a list of such lists.
 
-    Arguments and errors as for `encode`. Every prefix of the levels is a coarser picture.
+    Level i has `load_model(...).card.codebook_sizes[i]` codes, and one token for each `card.sides[i]` pixels. Every
+    prefix of the levels is a coarser picture; `levels` says how many are wanted, None is all.
+
+    Raises: as `encode`; ValueError for levels that the model does not have.
     """
     loaded = _loaded(model)
     if _is_batch(image):
-        return [codec.tokenize(to_pixels(one), loaded) for one in image]
-    return codec.tokenize(to_pixels(image), loaded)
+        return [codec.tokenize(to_pixels(one), loaded, levels) for one in image]
+    return codec.tokenize(to_pixels(image), loaded, levels)
+
+
+def detokenize(
+    tokens: Sequence[np.ndarray], height: int, width: int, model: Model | str = "t1d"
+) -> np.ndarray:
+    """Tokens as `tokenize` gives them, those of the first levels or of all -> picture, uint8 (height, width, 3) RGB.
+
+    A token of -1 is absent; places that lack it are drawn from the levels before.
+
+    Raises: ValueError for other shapes than such a picture has, or tokens that are no codes.
+    """
+    return codec.detokenize(tokens, height, width, _loaded(model))
 
 
 def to_pixels(image: Picture) -> np.ndarray:
@@ -93,6 +125,9 @@ def to_pixels(image: Picture) -> np.ndarray:
     if hasattr(image, "detach"):  # torch's
         image = image.detach().cpu()
         if image.ndim == 3 and image.is_floating_point():
+            low, high = map(float, image.aminmax()) if image.numel() else (0.0, 0.0)
+            if not -SLACK <= low <= high <= 1 + SLACK:
+                raise BadPicture(f"a float tensor from {low:g} to {high:g}; give one in [0, 1], or uint8")
             image = image.mul(255).round().clamp(0, 255).byte()
         image = np.moveaxis(image.numpy(), 0, -1) if image.ndim == 3 else image.numpy()
     if not isinstance(image, np.ndarray):
@@ -104,9 +139,16 @@ def _is_batch(image: object) -> bool:
     return isinstance(image, (list, tuple)) or getattr(image, "ndim", 3) == 4
 
 
-@cache
 def _load(name: str, device: str) -> Model:
-    return load_model(name, device)
+    """As `load_model`, but once for a model and a device, by whatever names they go."""
+    from .device import pick_device
+
+    return _load_once(card_by_name(name), str(pick_device(device)))
+
+
+@cache
+def _load_once(card: ModelCard, device: str) -> Model:
+    return load_model(card.file if card.id == OWN_ID else card.name, device)
 
 
 def _loaded(model: Model | str) -> Model:

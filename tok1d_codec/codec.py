@@ -5,23 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bitstream.coder import CountsModel, Decoded, decode_prefix, encode_tokens
 from bitstream.container import Container, frame, pack, unpack, verify
-from bitstream.errors import FormatError, LimitExceeded
-from bitstream.header import MAX_PIXELS, MAX_SIDE, Coding, Header, scaled
+from bitstream.errors import FormatError
+from bitstream.header import MAX_PIXELS, Coding, Header
 
 from .effort import STEPS, check_effort, default_effort, perceptual_loss, whole_loss
-from .errors import BadPicture, WrongWeights
+from .errors import WrongWeights
 from .models.cards import ModelCard, card_by_id
 from .models.store import load_model, load_prior
 from .prior.fill import fill
 from .rate import DEFAULT_QUALITY, Target, at_depth, fit, keep_most_urgent, largest, wanted
 from .regions import FAVOUR, Box, check_boxes, favoured, find_regions
+from .tensors import check_limits, checked_size, render, to_image, to_indices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,14 +55,13 @@ def encode(
             not within the picture.
     """
     target = Target(levels, quality, bpp, size)
-    height, width = _checked_size(pixels)
+    height, width = checked_size(pixels)
     effort = default_effort(height, width) if effort is None else effort
     check_effort(effort)
-    if levels is not None and not 1 <= levels <= model.card.levels:
-        raise ValueError(f"{levels} levels; model {model.card.name} has 1 to {model.card.levels}")
+    _check_levels(levels, model)
     check_boxes(roi, height, width)
 
-    image_at = cache(lambda scale: _image(pixels, model, scale))
+    image_at = cache(lambda scale: to_image(pixels, model.tokenizer.device, scale))
 
     @cache
     def regions() -> list[tuple[Box, float]]:
@@ -105,7 +105,7 @@ def _refined(
     header = unpack(data).header
 
     def indices(data: bytes) -> list[Tensor]:
-        return _indices(read_tokens(unpack(data), model.card, model.prior).levels, image.device)
+        return to_indices(read_tokens(unpack(data), model.card, model.prior).levels, image.device)
 
     def loss(data: bytes) -> float:
         return whole_loss(model.tokenizer.decode(indices(data), *image.shape[-2:]), image)
@@ -144,10 +144,11 @@ def _refined(
 def tokenize(pixels: np.ndarray, model: Model, levels: int | None = None) -> list[np.ndarray]:
     """Picture, uint8 (H, W, 3) RGB -> tokens of a file of so many levels (all, if None), int64 (rows, cols) each.
 
-    Raises: BadPicture, LimitExceeded.
+    Raises: BadPicture, LimitExceeded; ValueError for levels that the model does not have.
     """
-    _checked_size(pixels)
-    return at_depth(_tokens(_image(pixels, model, 0), model)[0], levels or model.card.levels)
+    checked_size(pixels)
+    _check_levels(levels, model)
+    return at_depth(_tokens(to_image(pixels, model.tokenizer.device), model)[0], levels or model.card.levels)
 
 
 def model_name(data: bytes) -> str:
@@ -158,43 +159,37 @@ def model_name(data: bytes) -> str:
     return card_by_id(unpack(data, cut=True).header.model_id).name
 
 
-def _checked_size(pixels: np.ndarray) -> tuple[int, int]:
-    """A picture -> height, width. Raises: BadPicture, LimitExceeded."""
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-        raise BadPicture(f"a picture of dtype {pixels.dtype} and shape {pixels.shape}; give uint8 (H, W, 3)")
-    height, width = pixels.shape[:2]
-    if max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
-        raise LimitExceeded(
-            f"a picture of {width}x{height}; at most {MAX_SIDE} a side and {MAX_PIXELS} pixels; shrink it"
-        )
-    return height, width
+def detokenize(tokens: Sequence[np.ndarray], height: int, width: int, model: Model) -> np.ndarray:
+    """Tokens of a picture of so many pixels, integers (rows, cols) a level, -1 for absent -> uint8 (H, W, 3) RGB.
+
+    Raises: ValueError for other shapes, or tokens that are no codes; LimitExceeded.
+    """
+    check_limits(height, width)
+    shapes = model.card.token_shapes(height, width, len(tokens))
+    levels = [np.asarray(level) for level in tokens]
+    if not levels or [level.shape for level in levels] != shapes:
+        found = [level.shape for level in levels]
+        raise ValueError(f"tokens of shapes {found}; a picture of {width}x{height} has 1 to all of "
+                         f"{model.card.token_shapes(height, width)}")  # fmt: skip
+    for level, size in zip(levels, model.card.codebook_sizes):
+        if level.dtype.kind not in "iu" or not -1 <= level.min() <= level.max() < size:
+            raise ValueError(f"tokens are {level.dtype}, {level.min()} to {level.max()}; must be integers up to {size - 1}")
+    return render(levels, model.tokenizer, height, width)
+
+
+
+
+def _check_levels(levels: int | None, model: Model) -> None:
+    if levels is not None and not 1 <= levels <= model.card.levels:
+        raise ValueError(f"{levels} levels; model {model.card.name} has 1 to {model.card.levels}")
 
 
 def _tokens(image: Tensor, model: Model) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
-    """What `_image` gave -> its tokens and their urgency, as `Tokenizer.rank` has them."""
+    """What `to_image` gave -> its tokens and their urgency, as `Tokenizer.rank` has them."""
     tokens, urgency = model.tokenizer.rank(image)
     return [t[0].cpu().numpy() for t in tokens], None if urgency is None else [u[0].cpu().numpy() for u in urgency]
 
 
-def _image(pixels: np.ndarray, model: Model, scale: int) -> Tensor:
-    """Picture -> the same, made smaller by 2**scale, (1, 3, h, w) in [0, 1] on the model's device."""
-    import torch
-    from PIL import Image
-
-    from .device import move
-
-    if scale:
-        size = scaled(pixels.shape[1], scale), scaled(pixels.shape[0], scale)
-        pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
-    device = next(model.tokenizer.parameters()).device
-    return move(torch.from_numpy(np.array(pixels)), device).permute(2, 0, 1)[None].float().div_(255)
-
-
-def _indices(levels: list[np.ndarray], device: object) -> list[Tensor]:
-    """Tokens as a file holds them -> as a tokenizer takes them, on `device`."""
-    import torch
-
-    return [torch.from_numpy(level.astype(np.int64))[None].to(device) for level in levels]
 
 
 def _count(urgency: list[np.ndarray] | None) -> int:
@@ -232,7 +227,8 @@ def decode_partial(
 ) -> tuple[np.ndarray, Decoded]:  # fmt: skip
     """The first bytes of a file, header and checksum at least -> the picture of the tokens they hold, and those.
 
-    Levels that are whole are proven by their checks; what follows them is only likely right.
+    Levels that are whole are proven by their checks, but for files of version 1, which have none; what follows
+    them is only likely right.
 
     Args:
         guess: what stands for the tokens that the first level that is not whole lacks: "none" leaves them
@@ -244,7 +240,7 @@ def decode_partial(
         raise ValueError(f"unknown guess {guess!r} (known: {', '.join(GUESSES)})")
     rng = np.random.default_rng(seed) if guess == "sample" else None
     container = unpack(data, max_pixels, cut=True)
-    return _decode(container, model, device, lambda *tokens: fill(*tokens, rng) if guess != "none" else tokens[0])
+    return _decode(container, model, device, partial(fill, rng=rng) if guess != "none" else None)
 
 
 def _decode(
@@ -252,26 +248,17 @@ def _decode(
 ) -> tuple[np.ndarray, Decoded]:
     """A file taken apart -> picture, uint8 (H, W, 3) RGB, and its tokens.
 
-    `complete(levels, level, prior)` gives the tokens to use for a file that ends within `level`.
+    `complete(levels, level, prior, present=...)`, as `fill`, gives the tokens to use for a file that ends within `level`.
     """
-    import torch
-
     header = container.header
     card = model.card if model else card_by_id(header.model_id)
     decoded = read_tokens(container, card, model.prior if model else None)
     model = model or load_model(card.name, device)
-    target = next(model.tokenizer.parameters()).device
     levels = decoded.levels
     if complete and decoded.complete < len(levels):
-        levels = complete(levels, decoded.complete, model.prior)
-    indices = _indices(levels, target)
-    with torch.inference_mode():  # rounding in place: a large picture is not held twice as floats
-        image = model.tokenizer.decode(indices, *header.coded_size)
-        if header.scale:
-            size = header.height, header.width
-            image = torch.nn.functional.interpolate(image, size, mode="bicubic", align_corners=False).clamp_(0, 1)
-        image = image[0].mul_(255).round_()
-        return image.to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy(), decoded
+        levels = complete(levels, decoded.complete, model.prior, present=decoded.present)
+    return render(levels, model.tokenizer, header.height, header.width, header.scale), decoded
+
 
 
 def read_tokens(container: Container, card: ModelCard, prior: CountsModel | None = None) -> Decoded:
@@ -284,7 +271,7 @@ def read_tokens(container: Container, card: ModelCard, prior: CountsModel | None
     if (header.model_id, header.weights_tag) != (card.id, card.seed[0]):
         raise WrongWeights(
             f"the file needs model {header.model_id} with weights tag {header.weights_tag:02x}, "
-            f"this is model {card.id} ({card.name}) with {card.seed[0]:02x}; use the t1d release that wrote it"
+            f"this is model {card.id} ({card.name}) with {card.seed[0]:02x}; {card.remedy}"
         )
     if header.levels > card.levels:
         raise FormatError(f"{header.levels} levels, but model {card.name} has {card.levels}; the file is damaged")

@@ -54,6 +54,16 @@ class TokenizerConfig:
         """Pixels along a side of what a token of the last level stands for."""
         return self.patch // SIDE if self.fine_levels else self.patch
 
+    @property
+    def token_strides(self) -> tuple[int, ...]:
+        """How many cells a side a token of each level stands for, fine levels too."""
+        return tuple(SIDE * s for s in self.strides) + (1,) * self.fine_levels if self.fine_levels else self.strides
+
+    @property
+    def token_codes(self) -> tuple[int, ...]:
+        """Codebook sizes of all levels, fine ones too."""
+        return self.codebook_sizes + (self.fine_codes,) * self.fine_levels
+
     def to_json(self) -> str:
         return json.dumps(asdict(self))
 

@@ -7,11 +7,14 @@ from bitstream.errors import ChecksumMismatch
 
 from .codec import read_tokens
 from .errors import MissingData, WrongWeights
-from .models.cards import card_by_id
+from .models.cards import card_by_id, card_by_name
 
 
-def info(data: bytes) -> dict:
+def info(data: bytes, model: str | None = None) -> dict:
     """The bytes of a file, whole or cut -> what they say.
+
+    Args:
+        model: weight file, of a file that a model of one's own made.
 
     Returns:
         version, model, model_id, width, height, scale, levels, tokens (per level, as far as they are there),
@@ -24,7 +27,7 @@ def info(data: bytes) -> dict:
     """
     container = unpack(data, cut=True)
     header = container.header
-    card = card_by_id(header.model_id)
+    card = card_by_name(model) if model else card_by_id(header.model_id)
     decoded = None
     try:
         decoded = read_tokens(container, card)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bitstream import walk
-from bitstream.coder import Group, decode_tokens, encode_tokens, total
+from bitstream.coder import Frame, Group, decode_prefix, decode_tokens, encode_tokens, total
 from bitstream.errors import FormatError, Truncated
 from bitstream.header import Coding
 from bitstream.symbols import BitWriter, RangeWriter
@@ -123,6 +123,17 @@ def test_a_short_packed_payload_takes_no_memory(fixed):
     tracemalloc.start()
     with pytest.raises(Truncated):
         decode_tokens(Coding.PACKED, b"\0" * 10, [(60000, 60000)], fixed(HALVES))
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 100_000
+
+
+def test_a_long_packed_payload_takes_no_memory(fixed):
+    payload = b"\0" * 10_000_000
+    tracemalloc.start()
+    for cut in (False, True):
+        with pytest.raises(FormatError, match="1 at most"):
+            decode_prefix(Coding.PACKED, payload, [(1, 3)], fixed(HALVES), Frame(), cut)
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak_bytes < 100_000

@@ -31,6 +31,9 @@ def test_part_bytes_have_the_sum_of_the_file(seed):
     data = pack(HEADER, PAYLOAD, TOKENS, seed)
     assert part_bytes(unpack(data)) == {"header": 8, "checksum": 3, "payload": 2}
     assert len(data) == 13
+    long = pack(HEADER, PAYLOAD * 100, TOKENS, seed)  # 200 bytes: the header says so in two
+    cut = part_bytes(unpack(long[:40], cut=True))
+    assert cut == {"header": 9, "checksum": 3, "payload": 28}
 
 
 def test_the_checksum_sees_tokens_and_weights(seed):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from PIL import Image
 
 import tok1d_codec
 from bitstream.container import unpack
+from bitstream.errors import LimitExceeded, Truncated
 from tok1d_codec import api, codec
 from tok1d_codec.errors import BadPicture
 from tok1d_codec.models import cards
@@ -85,6 +88,75 @@ def test_a_pillow_image_is_treated_as_a_file_is(installed, photo):
     turned.getexif()[0x0112] = 6
     assert tok1d_codec.decode(tok1d_codec.encode(turned, installed)).shape == (160, 96, 3)
     assert turned.size == (160, 96)  # the caller's image is left alone
+
+
+def test_tokens_become_the_picture_of_their_file(installed, photo):
+    for levels in (1, 2, 3):
+        tokens = tok1d_codec.tokenize(photo, installed, levels=levels)
+        picture = tok1d_codec.detokenize(tokens, 96, 160, installed)
+        assert np.array_equal(picture, tok1d_codec.decode(tok1d_codec.encode(photo, installed, levels=levels, effort=0)))
+    absent = [tokens[0], np.where(np.arange(tokens[1].size).reshape(tokens[1].shape) % 2, -1, tokens[1])]
+    assert not np.array_equal(tok1d_codec.detokenize(absent, 96, 160, installed), picture)
+    for levels in (0, 4):
+        with pytest.raises(ValueError, match="has 1 to 3"):
+            tok1d_codec.tokenize(photo, installed, levels=levels)
+
+
+@pytest.mark.parametrize("wrong, said", [
+    (lambda t: t[1:], "shapes"), (lambda t: [], "shapes"), (lambda t: [*t, t[-1]], "shapes"),
+    (lambda t: [t[0] + 99, *t[1:]], "up to 15"), (lambda t: [t[0] - 99, *t[1:]], "up to 15"),
+    (lambda t: [t[0].astype(float), *t[1:]], "float64"),
+])  # fmt: skip
+def test_what_are_no_tokens_is_refused(installed, photo, wrong, said):
+    tokens = tok1d_codec.tokenize(photo, installed)
+    with pytest.raises(ValueError, match=said):
+        tok1d_codec.detokenize(wrong(tokens), 96, 160, installed)
+
+
+def test_decode_takes_names_limits_and_the_beginning_of_a_file(installed, photo):
+    data = tok1d_codec.encode(photo, installed, levels=3)
+    assert np.array_equal(tok1d_codec.decode(data, "t1d"), tok1d_codec.decode(memoryview(data), installed))
+    with pytest.raises(LimitExceeded):
+        tok1d_codec.decode(data, max_pixels=96 * 160 - 1)
+    with pytest.raises(Truncated):
+        tok1d_codec.decode(data[:-2])
+    parts = tok1d_codec.decode([data[:-2], data], partial=True)
+    assert np.array_equal(parts[0], codec.decode_partial(data[:-2], installed)[0])
+    assert np.array_equal(parts[1], tok1d_codec.decode(data))
+    for wrong in ("out.t1d", Path("out.t1d"), None, 5):
+        with pytest.raises(TypeError, match="takes the bytes of a file"):
+            tok1d_codec.decode(wrong)
+    assert issubclass(Truncated, tok1d_codec.T1DError)
+
+
+def test_a_model_is_loaded_once_whatever_it_is_called(tiny_model, photo, monkeypatch):
+    monkeypatch.setattr(cards, "CARDS", (replace(tiny_model.card, name="t1d-9"),))
+    loaded = []
+    monkeypatch.setattr(api, "load_model", lambda name, device: loaded.append((name, device)) or tiny_model)
+    api._load_once.cache_clear()
+    try:
+        for name, device in (("t1d", "auto"), ("t1d-9", "cpu"), ("t1d", "cpu")):
+            assert api._load(name, device) is tiny_model
+    finally:
+        api._load_once.cache_clear()
+    assert loaded[0][0] == "t1d-9" and len(loaded) == len({device for _, device in loaded})
+
+
+@pytest.mark.parametrize("scale, offset", [(2.0, -1.0), (255.0, 0.0), (1.0, float("nan"))])
+def test_floats_of_another_range_are_refused(installed, photo, scale, offset):
+    picture = kinds(photo)["float"] * scale + offset
+    with pytest.raises(BadPicture, match="give one in"):
+        tok1d_codec.encode(picture, installed)
+
+
+def test_a_damaged_image_is_a_bad_picture_whatever_pillow_raises(installed, photo, monkeypatch):
+    def broken(self):
+        raise KeyError("tile")
+
+    image = Image.fromarray(photo)
+    monkeypatch.setattr(Image.Image, "load", broken)
+    with pytest.raises(BadPicture, match="damaged"):
+        tok1d_codec.encode(image, installed)
 
 
 @pytest.mark.parametrize("wrong", [

@@ -217,6 +217,9 @@ def test_fetch_downloads_and_imports(tiny_release, tmp_path, monkeypatch):
     assert fetch(NAME).is_file() and read_record(NAME)
     repository = "yucornetto/tokenizer_titok_l32_imagenet"
     assert asked == [(repository, "config.json"), (repository, "model.safetensors")]
+    with pytest.raises(OutputExists):
+        fetch(NAME)
+    assert len(asked) == 2  # nothing is fetched for it
 
 
 def test_fetch_says_what_to_do_without_the_package_or_the_network(tiny_release, monkeypatch):

@@ -212,7 +212,7 @@ def test_weights_that_could_leave_the_exact_range_are_refused(arrays):
     ("down", None), ("own.2", None), ("exp", lambda a: a[:-1]), ("shift.down", lambda a: a - 20),
     ("out.1", lambda a: a[:-1]), ("groups", lambda a: a + 1), ("mix.0", lambda a: a[:, :-1]),
     ("out.0", lambda a: a.astype(np.float32)), ("near.2", lambda a: a[:, :72]),
-    ("bias.down", lambda a: a[1:]),
+    ("bias.down", lambda a: a[1:]), ("own.1", lambda a: a.astype(np.int32)), ("exp", lambda a: a.astype(np.int64)),
 ])  # fmt: skip
 def test_wrong_tensors_are_refused(arrays, name, change):
     changed = {k: v for k, v in arrays.items() if k != name}

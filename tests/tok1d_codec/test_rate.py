@@ -175,6 +175,32 @@ def test_guesses_stay_where_tokens_may_be(tiny_model):
     assert np.array_equal(filled[2] >= 0, second >= 0)
 
 
+def test_guesses_stay_where_the_mask_says(tiny_model, photo):
+    data = codec.encode(photo, tiny_model, size=36)
+    container = unpack(data)
+    tokens = tokens_of(data, tiny_model)
+    assert container.header.varied and any((level < 0).any() for level in tokens)
+    seen = 0
+    for kept in range(4, len(container.payload)):
+        held = codec.decode_partial(data[: len(data) - len(container.payload) + kept], tiny_model)[1]
+        if held.complete == 0 or held.complete == len(tokens) or held.present is None:
+            continue
+        seen += 1
+        level = held.complete
+        assert np.array_equal(held.present, tokens[level] >= 0)
+        filled = fill(held.levels, level, tiny_model.prior, present=held.present)
+        assert np.array_equal(filled[level] >= 0, tokens[level] >= 0)
+    assert seen
+
+
+def test_a_sample_is_drawn_for_every_place(tiny_model):
+    levels = [np.zeros((20, 30), np.int32), np.full((40, 60), -1, np.int32)]
+    drawn = fill(levels, 1, tiny_model.prior, np.random.default_rng(0))[1]
+    counts = tiny_model.prior.counts([], Group(1, []))
+    found = np.bincount(drawn.ravel(), minlength=len(counts)) / drawn.size
+    assert np.abs(found - counts / counts.sum()).max() < 0.05
+
+
 def test_a_damaged_level_is_not_counted_as_whole(tiny_model, photo):
     data = codec.encode(np.tile(photo, (2, 2, 1)), tiny_model, levels=3)
     noticed = 0

@@ -59,22 +59,35 @@ class Program(click.Group):
         try:
             super().invoke(ctx)
             return
-        except T1DError as error:
-            message, code = str(error), error.exit_code
-        except BrokenPipeError:
-            raise  # click ends quietly: whoever reads the output has had enough
-        except OSError as error:
-            place = f"{error.filename}: " if error.filename else ""
-            message, code = f"{place}{error.strerror or error}", FAILURE
-            _drop_unwritten()
-        except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):
-                raise
-            message, code = "out of memory; take a smaller picture or a machine with more", FAILURE
         except KeyboardInterrupt:
             message, code = "interrupted", INTERRUPTED
-        click.echo("t1d: " + " ".join(message.split()), err=True)
+        except Exception as error:
+            failure = expected_failure(error)
+            if failure is None:
+                raise
+            message, code = failure
+            if isinstance(error, OSError):
+                _drop_unwritten()
+        click.echo(f"t1d: {message}", err=True)
         ctx.exit(code)
+
+
+def expected_failure(error: Exception) -> tuple[str, int] | None:
+    """An exception -> the line that says it and its exit code; None for a defect, and for what click reports."""
+    if isinstance(error, T1DError):
+        message, code = str(error), error.exit_code
+    elif isinstance(error, BrokenPipeError):
+        return None  # click ends quietly: whoever reads the output has had enough
+    elif isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        message, code = f"{place}{error.strerror or error}", FAILURE
+    elif isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    ):
+        message, code = "out of memory; take a smaller picture or a machine with more", FAILURE
+    else:
+        return None
+    return " ".join(message.split()), code
 
 
 def _drop_unwritten() -> None:

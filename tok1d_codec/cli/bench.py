@@ -48,7 +48,7 @@ def bench(dataset: str, data_dir: Path | None, codecs: tuple[str, ...],
     from bench.run import benchmark
 
     options.use_threads(threads)
-    given = {"--model": model, "--device": device, "--threads": threads, "--limit": limit}
+    given = {"--model": Path(model).name, "--device": device, "--threads": threads, "--limit": limit}
     report = benchmark(dataset, data_dir, model, device, codecs, out or results_folder(), limit,
                        _command(dataset, codecs, rates_bpp, efforts, given), rates_bpp=rates_bpp or RATES_BPP,
                        efforts=efforts or EFFORTS)

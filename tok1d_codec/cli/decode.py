@@ -2,57 +2,40 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from bitstream.header import MAX_PIXELS
-from tok1d_codec.cli import options
-from tok1d_codec.cli.options import FILE, say, use_threads
+from tok1d_codec.cli import batch, options
+from tok1d_codec.cli.options import say, use_threads
+
+if TYPE_CHECKING:
+    from tok1d_codec.models.store import Model
 
 
 @click.command()
-@click.argument("source", metavar="IN", type=FILE)
-@click.argument("target", metavar="OUT", type=FILE)
-@click.option(
-    "--format",
-    type=click.Choice(["png", "jpeg", "webp", "tiff"]),
-    help="Format of OUT.  [default: by its extension; png for -]",
-)
+@batch.arguments
+@batch.out
+@click.option("--format", type=click.Choice(["png", "jpeg", "webp", "tiff"]),
+              help="Format of OUT.  [default: by its extension; png for - and in a folder]")
 @click.option("--partial", is_flag=True, help="Make the coarser picture that the first bytes of a file hold.")
-@click.option(
-    "--guess",
-    type=click.Choice(["none", "likely", "sample"]),
-    default="none",
-    show_default=True,
-    help="With --partial: what stands for tokens that are missing in the level where the file ends.",
-)
+@click.option("--guess", type=click.Choice(["none", "likely", "sample"]), default="none", show_default=True,
+              help="With --partial: what stands for tokens that are missing in the level where the file ends.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of --guess sample.")
+@options.own_model
 @options.device
 @options.threads
+@options.max_pixels
 @options.force
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(min=1),
-    default=MAX_PIXELS,
-    show_default=True,
-    help="Refuse larger pictures.",
-)
-def decode(
-    source: Path,
-    target: Path,
-    format: str | None,
-    partial: bool,
-    guess: str,
-    seed: int,
-    device: str,
-    threads: int | None,
-    force: bool,
-    max_pixels: int,
-) -> None:
-    """Turn the t1d file IN back into the picture OUT (.png, .jpg, .webp, .tif). `-` is stdin or stdout.
+def decode(names: tuple[Path, ...], out: str | None, format: str | None, partial: bool, guess: str, seed: int,
+           model: str | None, device: str, threads: int | None, max_pixels: int, force: bool) -> None:  # fmt: skip
+    """Turn the t1d file IN back into a picture: t1d decode IN OUT (.png, .jpg, .webp, .tif). `-` is stdin or stdout.
 
-    With --partial, a file that was cut anywhere behind its checksum gives a picture too; the exit code is then 8.
+    With -o any number of files, and of folders of t1d files, become pictures in the folder OUT; one that fails is
+    reported, and the others are decoded. With --partial, a file that was cut anywhere behind its checksum gives a
+    picture too; the exit code is then 8.
     """
     from bitstream.container import unpack
     from tok1d_codec.errors import PartialPicture
@@ -60,19 +43,32 @@ def decode(
     from tok1d_codec.image.io import output_format, write_picture
     from tok1d_codec.models.cards import card_by_id
 
-    output_format(target, format)
-    check_output(target, force)
-    data = read_bytes(source)
-    container = unpack(data, max_pixels, cut=partial)
-    card_by_id(container.header.model_id)  # a bad file ends before torch is loaded
-    use_threads(threads)
-    from tok1d_codec.codec import decode_partial
+    pairs = batch.pairs(names, out, (".t1d",), f".{format or 'png'}")
 
-    pixels, held = decode_partial(data, device=device, max_pixels=max_pixels, guess=guess, seed=seed)
-    write_picture(pixels, target, format, force)
-    say(f"{target}: {pixels.shape[1]}x{pixels.shape[0]} from {len(data)} bytes")
-    if container.missing:
-        total = len(data) + container.missing
-        raise PartialPicture(
-            f"{source} has {len(data)} of {total} bytes: {held.complete} of {len(held.levels)} levels are whole"
-        )
+    @cache
+    def load(name: str, device: str) -> Model:
+        from tok1d_codec.models.store import load_model
+
+        return load_model(name, device)
+
+    def work(source: Path, target: Path) -> None:
+        output_format(target, format)
+        check_output(target, force)
+        data = read_bytes(source)
+        container = unpack(data, max_pixels, cut=partial)
+        name = model or card_by_id(container.header.model_id).name
+        use_threads(threads)
+        from tok1d_codec.codec import decode_partial
+
+        # where it is the only file, a bad one ends before torch is loaded
+        ready = load(name, device) if model or len(pairs) > 1 else None
+        pixels, held = decode_partial(data, ready, device, max_pixels, guess, seed)
+        write_picture(pixels, target, format, force)
+        say(f"{target}: {pixels.shape[1]}x{pixels.shape[0]} from {len(data)} bytes")
+        if container.missing:
+            total = len(data) + container.missing
+            raise PartialPicture(
+                f"{source} has {len(data)} of {total} bytes: {held.complete} of {len(held.levels)} levels are whole"
+            )
+
+    batch.each(pairs, out, work)

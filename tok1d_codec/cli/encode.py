@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 import sys
 import time
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from tok1d_codec.cli import options
-from tok1d_codec.cli.options import FILE, say, use_threads
+from tok1d_codec.cli import batch, options
+from tok1d_codec.cli.options import say, use_threads
+
+if TYPE_CHECKING:
+    from bitstream.header import Header
+    from tok1d_codec.models.store import Model
 
 
 class Bytes(click.ParamType):
@@ -39,9 +45,10 @@ class Box(click.ParamType):
 
 
 @click.command()
-@click.argument("source", metavar="IN", type=FILE)
-@click.argument("target", metavar="OUT", type=FILE)
-@click.option("-q", "--quality", type=options.Finite(0, 100), help="0 is smallest, 100 best.  [default: 50]")
+@batch.arguments
+@batch.out
+@click.option("-q", "--quality", type=options.Finite(0, 100),
+              help="0 is the smallest at full resolution, 100 best.  [default: 50]")
 @click.option("--bpp", type=options.Finite(min=0, min_open=True), help="At most so many bits per pixel.")
 @click.option("--size", type=Bytes(), help="At most so many bytes: 600, 600B, 1.5kB.")
 @click.option("--levels", type=click.IntRange(min=1), help="The same number of levels for all of the picture.")
@@ -53,31 +60,20 @@ class Box(click.ParamType):
 @options.model
 @options.device
 @options.threads
+@options.max_pixels
 @options.force
 @click.option("-v", "--verbose", is_flag=True, help="Also say what the bytes and the seconds went to.")
-def encode(
-    source: Path,
-    target: Path,
-    quality: float | None,
-    bpp: float | None,
-    size: int | None,
-    levels: int | None,
-    roi: tuple[tuple[int, int, int, int], ...],
-    faces: bool,
-    text: bool,
-    effort: int | None,
-    model: str,
-    device: str,
-    threads: int | None,
-    force: bool,
-    verbose: bool,
-) -> None:
-    """Turn the picture IN into the t1d file OUT. `-` is stdin or stdout.
+def encode(names: tuple[Path, ...], out: str | None, quality: float | None, bpp: float | None, size: int | None,
+           levels: int | None, roi: tuple[tuple[int, int, int, int], ...], faces: bool, text: bool, effort: int | None,
+           model: str, device: str, threads: int | None, max_pixels: int, force: bool,
+           verbose: bool) -> None:  # fmt: skip
+    """Turn the picture IN into a t1d file: t1d encode IN OUT. `-` is stdin or stdout.
 
-    One of -q, --bpp, --size and --levels says how large OUT may be.
+    With -o any number of pictures, and of folders of pictures, become t1d files in the folder OUT; one that fails is
+    reported, and the others are encoded. One of -q, --bpp, --size and --levels says how large a file may be.
     """
     from bitstream.container import part_bytes, unpack
-    from tok1d_codec.image.io import atomic_write, check_output, read_picture
+    from tok1d_codec.image.io import SUFFIXES, atomic_write, check_output, read_picture
     from tok1d_codec.models.cards import card_by_name
     from tok1d_codec.regions import check_boxes
 
@@ -87,42 +83,57 @@ def encode(
         raise click.UsageError("--levels are the same for all of the picture; --roi goes with -q, --bpp and --size")
     if len(given) > 1:
         raise click.UsageError(f"{' and '.join(given)} exclude each other; give one of them")
-    check_output(target, force)
     most = card_by_name(model).levels
     if levels is not None and levels > most:
         raise click.BadParameter(f"model {model!r} has {most} levels, not {levels}", param_hint="--levels")
-    start = time.perf_counter()
-    picture = read_picture(source)
-    for note in picture.notes:
-        say(f"t1d: {source}: {note}")
-    try:
-        check_boxes(roi, *picture.pixels.shape[:2])
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--roi") from None
-    use_threads(threads)
-    read = time.perf_counter()
-    from tok1d_codec.codec import encode as encode_pixels
-    from tok1d_codec.models.store import load_model
+    pairs = batch.pairs(names, out, SUFFIXES, ".t1d")
+    if roi and len(pairs) > 1:
+        raise click.UsageError("--roi is of one picture; encode it alone")
 
-    loaded = load_model(model, device=device)
-    idle = [name for name, value in {"--effort": effort, "--roi": roi, "-q": quality is not None}.items() if value]
-    if idle and loaded.card.family != "t1d":
-        say(f"t1d: {' and '.join(idle)} has no effect on models of the family {loaded.card.family}")
-    ready = time.perf_counter()
-    data = encode_pixels(
-        picture.pixels, loaded, levels, quality=quality, bpp=bpp, size=size, effort=effort, roi=roi, faces=faces,
-        text=text, progress=bool(sys.stderr and sys.stderr.isatty()),
-    )  # fmt: skip
-    done = time.perf_counter()
-    atomic_write(target, data, force)
+    @cache
+    def loaded() -> Model:
+        use_threads(threads)
+        from tok1d_codec.models.store import load_model
 
-    container = unpack(data)
-    head = container.header
-    rate_bpp = 8 * len(data) / (head.width * head.height)
+        loaded = load_model(model, device=device)
+        idle = [name for name, value in {"--effort": effort, "--roi": roi, "-q": quality is not None}.items() if value]
+        if idle and loaded.card.family != "t1d":
+            say(f"t1d: {' and '.join(idle)} has no effect on models of the family {loaded.card.family}")
+        return loaded
+
+    def work(source: Path, target: Path) -> None:
+        check_output(target, force)
+        start = time.perf_counter()
+        picture = read_picture(source, max_pixels)
+        for note in picture.notes:
+            say(f"t1d: {source}: {note}")
+        try:
+            check_boxes(roi, *picture.pixels.shape[:2])
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--roi") from None
+        read = time.perf_counter()
+        ready_model = loaded()
+        from tok1d_codec.codec import encode as encode_pixels
+
+        ready = time.perf_counter()
+        data = encode_pixels(
+            picture.pixels, ready_model, levels, quality=quality, bpp=bpp, size=size, effort=effort, roi=roi,
+            faces=faces, text=text, progress=bool(sys.stderr and sys.stderr.isatty()),
+        )  # fmt: skip
+        done = time.perf_counter()
+        atomic_write(target, data, force)
+        container = unpack(data)
+        say(f"{target}: {len(data)} bytes, {_described(container.header, len(data), most)}")
+        if verbose:
+            say("bytes: " + ", ".join(f"{part} {size}" for part, size in part_bytes(container).items()))
+            say(f"seconds: read {read - start:.2f}, load model {ready - read:.2f}, encode {done - ready:.2f}")
+
+    batch.each(pairs, out, work)
+
+
+def _described(head: Header, size: int, most: int) -> str:
+    """Header of a file, its bytes, levels of its model -> its rate, its levels and the size of its picture."""
     kept = ("up to " if head.varied else "") + f"{head.levels} of {most} levels"
     if head.scale:
         kept += f" at 1/{1 << head.scale} of the sides"
-    say(f"{target}: {len(data)} bytes, {rate_bpp:.4f} bpp, {kept}, {head.width}x{head.height}")
-    if verbose:
-        say("bytes: " + ", ".join(f"{part} {size}" for part, size in part_bytes(container).items()))
-        say(f"seconds: read {read - start:.2f}, load model {ready - read:.2f}, encode {done - ready:.2f}")
+    return f"{8 * size / (head.width * head.height):.4f} bpp, {kept}, {head.width}x{head.height}"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from bitstream.header import MAX_PIXELS
+
 # Not click's own path checks: they end with 2, a missing file has a code of its own.
 FILE = click.Path(path_type=Path)
 
@@ -33,10 +35,15 @@ effort = click.option(
     help="How long to search for tokens that look better: 1 takes about four times as long as 0, 9 fifty times.  "
     "[default: 1 for pictures of up to 1024 pixels a side, 0 for larger ones]",
 )
-threads = click.option("--threads", type=click.IntRange(1, 4096), help="CPU threads.  [default: one per core]")
+threads = click.option("--threads", type=click.IntRange(1, 4096), help="CPU threads of the networks.  [default: one per core]")
 seed = click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of what is random.")
+max_pixels = click.option(
+    "--max-pixels", type=click.IntRange(min=1), default=MAX_PIXELS, show_default=True, help="Refuse larger pictures."
+)
 force = click.option("--force", is_flag=True, help="Overwrite outputs that exist.")
-model = click.option("--model", default="t1d", show_default=True, help="A name that `t1d models` lists.")
+model = click.option("--model", default="t1d", show_default=True, help="A name that `t1d models` lists, or a model.safetensors of your own.")
+
+own_model = click.option("--model", metavar="FILE", help="The model.safetensors of a file that a model of your own made.")
 
 
 def use_threads(count: int | None) -> None:

@@ -17,9 +17,8 @@ from tqdm import tqdm
 from bitstream.errors import LimitExceeded
 
 from ..errors import BadPicture, MissingData
-from ..image.io import read_picture
+from ..image.io import SUFFIXES, read_picture
 
-SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif"))
 THINNEST = 32  # longer sides over shorter ones: more is not made larger
 HOLD_OUT = 50  # where nothing is named val*, every so manieth picture or tar is held out
 

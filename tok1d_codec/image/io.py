@@ -20,6 +20,7 @@ from tok1d_codec.errors import BadPicture
 from tok1d_codec.image.colour import to_srgb
 from tok1d_codec.image.files import STREAM, atomic_write, check_output, open_input
 
+SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".avif"))  # looked for in folders
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 _OPTIONS = {
     "PNG": {},
@@ -65,7 +66,7 @@ def read_picture(source: str | os.PathLike | bytes, max_pixels: int = MAX_PIXELS
         except MemoryError:
             raise
         except Exception as error:  # what Pillow's many readers raise on damaged files is no closed set
-            raise BadPicture(f"{name} is damaged or cut short ({error}); get a whole copy") from error
+            raise _damaged(name, error) from error
 
 
 def to_picture(image: Image.Image) -> Picture:
@@ -76,13 +77,19 @@ def to_picture(image: Image.Image) -> Picture:
     raw_mode = _raw_mode(image)
     try:
         image.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise BadPicture(f"the image is damaged or cut short ({error}); get a whole copy") from error
-    try:
-        copy = ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF, which `_decode` notes
-        copy = image.copy()
-    return _decode(copy, MAX_PIXELS, "the image", raw_mode)
+        try:
+            copy = ImageOps.exif_transpose(image)
+        except Exception:  # damaged EXIF, which `_decode` notes
+            copy = image.copy()
+        return _decode(copy, MAX_PIXELS, "the image", raw_mode)
+    except (T1DError, MemoryError):
+        raise
+    except Exception as error:  # as above
+        raise _damaged("the image", error) from error
+
+
+def _damaged(name: str, error: Exception) -> BadPicture:
+    return BadPicture(f"{name} is damaged or cut short ({error}); get a whole copy")
 
 
 def write_picture(

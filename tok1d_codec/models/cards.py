@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ..errors import UnknownModel
+
+OWN_ID = 255  # of every model that is in no list, but in a weight file that its user names
+WEIGHT_FILE = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,11 @@ class ModelCard:
     def sides(self) -> tuple[int, ...]:
         """Pixels along a side of what a token of each level stands for."""
         return tuple(self.patch * stride for stride in self.strides)
+
+    @property
+    def remedy(self) -> str:
+        """What helps where a file was written with other weights."""
+        return "name the weight file" if self.id == OWN_ID else "use the t1d release that wrote it"
 
     def token_shapes(self, height: int, width: int, levels: int | None = None) -> list[tuple[int, int]]:
         """Picture size in pixels -> (rows, cols) of the first `levels` levels (all, if None)."""
@@ -150,17 +159,23 @@ CARDS: tuple[ModelCard, ...] = (
 )
 
 
-ON_TRIAL: frozenset[str] = frozenset()  # no family's newest before all that README shows has been measured with it
-
-
 def card_by_name(name: str) -> ModelCard:
-    """Name of a model, or of a family for its newest model that is not on trial -> card. Raises: UnknownModel."""
-    newest = {card.family: card for card in CARDS if card.name not in ON_TRIAL}
+    """Name of a model, of a family for its newest model, or of a weight file of one's own -> card.
+
+    Raises: UnknownModel; for a weight file as `own.own_card`.
+    """
+    if name.endswith(WEIGHT_FILE):
+        from .own import own_card
+
+        return own_card(Path(name))
+    newest = {card.family: card for card in CARDS}
     return _find(name, newest | {card.name: card for card in CARDS}, "name", "model")
 
 
 def card_by_id(model_id: int) -> ModelCard:
     """Raises: UnknownModel."""
+    if model_id == OWN_ID:
+        raise UnknownModel("the file is of a model of somebody's own; name its weight file with --model")
     return _find(model_id, {card.id: card for card in CARDS}, "id", "model id")
 
 

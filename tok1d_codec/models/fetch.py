@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import MissingData
-from .imported import import_titok
+from .imported import import_target, import_titok
 from .released import released
 
 FILES = ("config.json", "model.safetensors")
@@ -20,6 +20,7 @@ def fetch(name: str, force: bool = False) -> Path:
         MissingData: huggingface_hub is not installed, or the hub cannot be reached. Else as `import_titok`.
     """
     row = released(name)
+    import_target(name, force)  # before gigabytes are fetched
     by_hand = (
         f"download {' and '.join(FILES)} from https://huggingface.co/{row.hub} into a folder "
         f"and run t1d models import {name} FOLDER"

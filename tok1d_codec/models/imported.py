@@ -48,6 +48,10 @@ class ImportedCard(ModelCard):
             )
         return super().seed
 
+    @property
+    def remedy(self) -> str:
+        return f"import those it was written with: t1d models import {self.name} PATH --force"
+
     def token_shapes(self, height: int, width: int, levels: int | None = None) -> list[tuple[int, int]]:
         """Picture size in pixels -> [(tiles, tokens)]."""
         return [(tile_count(height, width), self.tokens)][:levels]
@@ -75,10 +79,7 @@ def import_titok(name: str, path: str | os.PathLike, force: bool = False) -> Pat
         UnknownModel: no such name. OutputExists: imported before. MissingData: no such file.
         BadCheckpoint: damaged, of another model, or of a kind that is not supported.
     """
-    row = released(name)
-    target = model_folder() / f"{name}.safetensors"
-    if target.exists() and not force:
-        raise OutputExists(f"{name} was imported before, to {target.parent}; add --force to replace it")
+    row, target = released(name), import_target(name, force)
     weight_file, settings_file = find_files(Path(path))
     config = read_config(read_settings(settings_file)) if settings_file else row.config
     if config != row.config:
@@ -89,6 +90,14 @@ def import_titok(name: str, path: str | os.PathLike, force: bool = False) -> Pat
     weights = {key: weights[key].float().contiguous() for key in sorted(weights)}
     target.parent.mkdir(parents=True, exist_ok=True)
     _store(target, row, weights)
+    return target
+
+
+def import_target(name: str, force: bool = False) -> Path:
+    """Name -> the weight file that an import writes. Raises: OutputExists, if it is there and `force` is False."""
+    target = model_folder() / f"{name}.safetensors"
+    if target.exists() and not force:
+        raise OutputExists(f"{name} was imported before, to {target.parent}; add --force to replace it")
     return target
 
 

@@ -95,7 +95,7 @@ def load_prior(card: ModelCard) -> CountsModel:
 
 
 def load_model(name: str = "t1d", device: str = "auto", compiled: bool = False) -> Model:
-    """Name and device ("auto", "cpu", "cuda", "mps") -> model in float32, ready to run.
+    """Name, or weight file of one's own, and device ("auto", "cpu", "cuda", "mps") -> model in float32, ready to run.
 
     Args:
         compiled: have `torch.compile` fuse the networks the first time they run. It takes a minute and a C++
@@ -111,12 +111,13 @@ def load_model(name: str = "t1d", device: str = "auto", compiled: bool = False) 
     card, chosen = card_by_name(name), pick_device(device)
     if chosen.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # ten bits of mantissa would show in tokens and pixels
-    if card.family == "titok":
-        from .imported import load_imported
+    with torch.inference_mode(False):  # weights made in that mode could never be differentiated through
+        if card.family == "titok":
+            from .imported import load_imported
 
-        model = load_imported(card.name, device)
-    else:
-        model = Model(card, _load_tokenizer(weight_path(card)).to(chosen), load_prior(card))
+            model = load_imported(card.name, device)
+        else:
+            model = Model(card, _load_tokenizer(weight_path(card)).to(chosen), load_prior(card))
     if compiled:
         for network in model.tokenizer.networks():
             network.compile()

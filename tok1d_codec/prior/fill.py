@@ -9,11 +9,12 @@ import numpy as np
 from bitstream.coder import CountsModel, Group
 from bitstream.masks import alive_after
 
-CHUNK = 4096  # rows of counts at once
+CHUNK = 1024  # rows of counts at once
 
 
 def fill(
-    levels: Sequence[np.ndarray], level: int, prior: CountsModel, rng: np.random.Generator | None = None
+    levels: Sequence[np.ndarray], level: int, prior: CountsModel, rng: np.random.Generator | None = None,
+    present: np.ndarray | None = None,
 ) -> list[np.ndarray]:
     """Tokens -> the same with the -1 of one level replaced, where it may have tokens; the levels before it should be known.
 
@@ -21,12 +22,14 @@ def fill(
         levels: int32 (rows, cols) each, -1 where there is no token.
         level: which of them is completed.
         rng: draws each token with the probability that the prior gives it; None takes the likeliest one.
+        present: which of its cells have a token, bool (rows, cols); None is all that the level before lets have one.
     """
     filled = [tokens.copy() for tokens in levels]
     shapes = [tokens.shape for tokens in levels]
     tokens = filled[level].reshape(-1)
-    alive = alive_after(filled[level - 1] if level else None, shapes[level]).reshape(-1)
-    wanted = alive & (tokens < 0)
+    if present is None:
+        present = alive_after(filled[level - 1] if level else None, shapes[level])
+    wanted = present.reshape(-1) & (tokens < 0)
     for group in prior.groups(shapes):
         missing = group.positions[wanted[group.positions]] if group.level == level else []
         for start in range(0, len(missing), CHUNK):
@@ -35,7 +38,7 @@ def fill(
             if rng is None:
                 guess = counts.argmax(1)
             else:
-                points = rng.random((len(counts), 1)) * counts.sum(1, keepdims=True)
+                points = rng.random((len(part.positions), 1)) * counts.sum(1, keepdims=True)
                 guess = (counts.cumsum(1) <= points).sum(1).clip(max=counts.shape[1] - 1)
             tokens[part.positions] = guess
     return filled

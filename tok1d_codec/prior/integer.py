@@ -181,9 +181,11 @@ def check(arrays: Mapping[str, np.ndarray], strides: Sequence[int]) -> None:
     try:
         for name, shape in _shapes(arrays, strides).items():
             found = arrays[name]
-            if found.shape != shape or found.dtype.kind != "i":
+            wide = name.startswith("bias") or name == "exp"
+            if found.shape != shape or found.dtype != (np.int32 if wide else np.int8):
                 raise WrongWeights(
-                    f"the prior's {name} is {found.dtype} {found.shape}, must be integers {shape}; reinstall t1d"
+                    f"the prior's {name} is {found.dtype} {found.shape}, must be {'int32' if wide else 'int8'} {shape}; "
+                    "reinstall t1d"
                 )
         for level, stride in enumerate(strides):
             first = np.concatenate([arrays[f"near.{stride}"], arrays[f"own.{level}"]], axis=1)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 # originals (B, 3, h, w) in [0, 1] -> reconstructions like them -> (B,), with a gradient
@@ -28,6 +29,11 @@ class Tokenizer(nn.Module, ABC):
 
     Config: ClassVar[Any]  # the class of the family's configuration, with `to_json` and `from_json`
     codebook_sizes: tuple[int, ...]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and pictures and tokens should be."""
+        return next(self.parameters()).device
 
     def networks(self) -> list[nn.Module]:
         """The parts whose `forward` takes most of the time, for `torch.compile`."""

@@ -173,7 +173,7 @@ class T1DTokenizer(Tokenizer):
         super().__init__()
         self.config = config
         self.coarse = len(config.codebook_sizes)  # levels
-        self.codebook_sizes = config.codebook_sizes + (config.fine_codes,) * config.fine_levels
+        self.codebook_sizes = config.token_codes
         self.encoder = Encoder(config)
         self.quantizer = ResidualVQ(config.code_dim, config.codebook_sizes, config.strides)
         self.decoder = Decoder(config)
@@ -182,9 +182,7 @@ class T1DTokenizer(Tokenizer):
     @property
     def strides(self) -> tuple[int, ...]:
         """How many cells a side a token of each level stands for."""
-        if self.fine is None:
-            return self.config.strides
-        return tuple(SIDE * s for s in self.config.strides) + (1,) * self.fine.levels
+        return self.config.token_strides
 
     def codes(self, level: int) -> Tensor:
         """-> what each token of a level stands for, (n, D)."""

@@ -1,0 +1,102 @@
+"""Many files in one go: which become which, and what one that fails does to the others."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+from tok1d_codec.cli import batch, main
+from tok1d_codec.models import store
+
+
+@pytest.fixture
+def album(folder):
+    """a/one.png, a/b/two.jpg, a/b/notes.txt, beside cat.png."""
+    (folder / "a" / "b").mkdir(parents=True)
+    with Image.open("cat.png") as cat:
+        cat.save("a/one.png")
+        cat.convert("L").save("a/b/two.jpg")
+    (folder / "a" / "b" / "notes.txt").write_text("no picture")
+    return folder
+
+
+def names(folder) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def test_folders_and_files_there_and_back(model, album, run, monkeypatch):
+    loaded, load = [], store.load_model
+    monkeypatch.setattr(store, "load_model", lambda *args, **options: loaded.append(args) or load(*args, **options))
+    code, out, err = run("encode", "cat.png", "a", "-o", "files", "-q", 30)
+    assert (code, out) == (0, "") and len(err.splitlines()) == 3
+    assert names(album / "files") == ["b/two.t1d", "cat.t1d", "one.t1d"]
+    assert (album / "files/cat.t1d").read_bytes() == (album / "files/one.t1d").read_bytes()
+    assert run("decode", "files", "-o", "back")[0] == 0 and len(loaded) == 2
+    assert names(album / "back") == ["b/two.png", "cat.png", "one.png"]
+    assert run("decode", "files", "-o", "back", "--format", "webp")[0] == 0
+    with Image.open("back/b/two.webp") as image:
+        assert image.format == "WEBP" and image.size == (90, 60)
+    assert run("encode", "cat.png", "cat.t1d", "-q", 30)[0] == 0
+    assert (album / "cat.t1d").read_bytes() == (album / "files/cat.t1d").read_bytes()
+
+
+def test_one_that_fails_is_reported_and_the_others_are_done(model, album, run):
+    (album / "a" / "bad.png").write_bytes(b"no picture")
+    code, out, err = run("encode", "a", "nothing.png", "-o", "files")
+    assert (code, out) == (3, "") and names(album / "files") == ["b/two.t1d", "one.t1d"]
+    assert "t1d: a/bad.png: 'a/bad.png' is not a picture" in err and "t1d: nothing.png: no file" in err
+    assert err.splitlines()[-1] == "t1d: 2 of 4 files ended with an error"
+    before = (album / "files/one.t1d").read_bytes()
+    code, _, err = run("encode", "a/one.png", "cat.png", "-o", "files", "-q", 0)
+    assert code == 4 and (album / "files/one.t1d").read_bytes() == before and (album / "files/cat.t1d").exists()
+    data = (album / "files/cat.t1d").read_bytes()
+    (album / "files/cat.t1d").write_bytes(data[:-3] + bytes(3))
+    code, _, err = run("decode", "files", "-o", "back")
+    assert code in (13, 15) and names(album / "back") == ["b/two.png", "one.png"]
+
+
+def test_a_single_output_is_a_file_unless_it_is_a_folder(model, album, run):
+    assert run("encode", "cat.png", "-o", "new.t1d")[0] == 0 and (album / "new.t1d").is_file()
+    assert run("encode", "cat.png", "-o", "new/")[0] == 0 and (album / "new/cat.t1d").is_file()
+    assert run("encode", "a/one.png", "-o", "new")[0] == 0 and (album / "new/one.t1d").is_file()
+    assert run("decode", "new/one.t1d", "-o", "one.webp")[0] == 0 and (album / "one.webp").is_file()
+
+
+def test_names_that_would_become_the_same_keep_their_ending(model, album, run):
+    with Image.open("cat.png") as cat:
+        cat.save("a/one.tif")
+    assert run("encode", "a", "-o", "files", "-q", 0)[0] == 0
+    assert names(album / "files") == ["b/two.t1d", "one.png.t1d", "one.tif.t1d"]
+    code, _, err = run("encode", "a/one.png", "files/../a/one.png", "-o", "other")
+    assert code == 2 and "would all become 'other/one.png.t1d'" in err and not (album / "other").exists()
+
+
+@pytest.mark.parametrize("args, said", [
+    (["encode", "cat.png"], "give IN and OUT"), (["encode", "cat.png", "a", "b"], "give IN and OUT"),
+    (["encode", "-", "cat.png", "-o", "x"], "- is one input"), (["encode", "a", "-o", "-"], "- is one input"),
+    (["encode", "cat.png", "a", "-o", "x", "--roi", "0,0,9,9"], "--roi is of one picture"), (["encode"], "Missing"),
+])  # fmt: skip
+def test_wrong_usage(model, album, run, args, said):
+    code, out, err = run(*args)
+    assert (code, out) == (2, "") and said in err and not (album / "x").exists()
+
+
+def test_a_folder_without_pictures(model, album, run):
+    (album / "empty").mkdir()
+    code, _, err = run("encode", "empty", "-o", "files")
+    assert code == 5 and "no file in 'empty' ends with one of .avif" in err and not (album / "files").exists()
+
+
+def test_defects_are_not_taken_for_failures_of_a_file(folder):
+    def work(source, target):
+        raise RuntimeError("a defect")
+
+    with pytest.raises(RuntimeError, match="a defect"):
+        batch.each([(folder, folder)] * 2, None, work)
+
+
+def test_larger_pictures_than_asked_for_are_refused(model, folder, run):
+    assert run("encode", "cat.png", "cat.t1d", "--max-pixels", 5400)[0] == 0
+    code, _, err = run("encode", "cat.png", "other.t1d", "--max-pixels", 5399)
+    assert code == 14 and err.count("\n") == 1 and not (folder / "other.t1d").exists()
+    assert main(["encode", "cat.png", "cat.t1d", "--max-pixels", "0"]) == 2
