@@ -37,6 +37,7 @@ def measure() -> dict:
     data = encode(pixels, model)
     rate = _matmul_rate()
     result = {
+        "model": model.card.name, "model_sha256": model.card.sha256,
         "machine": environment(torch.get_num_threads()),
         "matmul_gflops": round(rate / 1e9, 1),
         "encode": _timed(lambda: encode(pixels, model), rate),

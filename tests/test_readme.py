@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import sys
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from bench.records import load, value_at
 from bitstream import errors as format_errors
 from tok1d_codec import errors
 from tok1d_codec.cli import COMMANDS, main
@@ -28,8 +30,10 @@ SHELL = [line.split("  #")[0].strip() for kind, block in BLOCKS if kind == "sh" 
 def test_the_commands_for_use_run_in_order(tmp_path, monkeypatch, photo, capsys):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(photo).save("in.png")
+    Path("photos").mkdir()
+    Image.fromarray(photo[:40]).save("photos/small.jpg")
     commands = [shlex.split(line)[1:] for line in SHELL if re.match(USE, line)]
-    assert len(commands) == 9
+    assert len(commands) == 11
     for command in commands:
         partial = "--partial" in command
         if partial:
@@ -37,6 +41,7 @@ def test_the_commands_for_use_run_in_order(tmp_path, monkeypatch, photo, capsys)
         assert main(command) == (8 if partial else 0), capsys.readouterr().err
     assert Image.open("rec.png").size == Image.open("cut.png").size == (160, 96)
     assert Path("small.t1d").stat().st_size < Path("out.t1d").stat().st_size < 200
+    assert Image.open("pictures/in.png").size == (160, 96) and Image.open("pictures/small.png").size == (160, 40)
     assert Path("sized.t1d").stat().st_size <= 600
 
 
@@ -79,7 +84,8 @@ def test_every_command_and_option_in_readme_exists(capsys):
             command = words[:2] if words[0] == "train" else words[:1]
             assert main([*command, "--help"]) == 0
             text = capsys.readouterr().out
-            assert words[0] == "models" or all(option in text for option in re.findall(r"--[a-z]+", line)), line
+            known = set(re.findall(r"--[a-z][a-z-]*", text))
+            assert words[0] == "models" or set(re.findall(r" (--[a-z][a-z-]*)", line)) <= known, line
 
 
 def test_the_test_command_is_the_one_that_ci_runs():
@@ -102,6 +108,32 @@ def test_the_table_shows_the_recorded_figures():
     for n, asked in enumerate(record["meta"]["settings"]):
         row = [results[key][n] for key in ("bpp", "psnr-rgb", "ms-ssim-rgb", "lpips-alex")]
         assert "| {:g} | {:.4f} | {:.2f} | {:.3f} | {:.3f} |".format(asked, *row) in TEXT
+
+
+def test_the_table_and_the_rates_of_the_others_are_the_recorded_ones():
+    folder = ROOT / "bench/results/kodak"
+    test, *bests = (load(folder / f"{name}.json") for name in ("t1d", "webp-best", "avif-best"))
+    for asked, rate_bpp in zip(test.meta["settings"], test.results["bpp"], strict=True):
+        row = next(line for line in TEXT.splitlines() if line.startswith(f"| {asked:g} | 0."))
+        for cell, best in zip(row.split(" | ")[-2:], bests, strict=True):
+            figures = [value_at(best, metric, rate_bpp) for metric in ("psnr-rgb", "lpips-alex")]
+            assert cell.strip(" |") == ("- / -" if math.isnan(figures[0]) else "{:.2f} / {:.3f}".format(*figures))
+    lines = (line.split("|") for line in (folder / "table.md").read_text().splitlines() if " against " in line)
+    rows = {(line[1].strip(), line[2].strip()): [cell.strip() for cell in line[3:5]] for line in lines}
+    said = re.findall(r"^- (WebP|AVIF) by (LPIPS|PSNR|MS-SSIM): (\S+ %) \((.*)\)$", TEXT, re.M)
+    assert len(said) == 6
+    for codec, metric, percent, note in said:
+        key = f"t1d against {codec.lower()}-best", metric.replace("LPIPS", "LPIPS-Alex")
+        assert rows[key] == [percent, note]
+
+
+def test_the_table_of_qualities_shows_the_recorded_rates():
+    record = json.loads((ROOT / "bench/results/quality.json").read_text())
+    assert record["model_sha256"] == card_by_name("t1d").sha256
+    found = record["bpp"]
+    for row in (found, [f"{f['mean']:.3f}" for f in found.values()],
+                [f"{f['least']:.3f}, {f['most']:.3f}" for f in found.values()]):  # fmt: skip
+        assert f"| {' | '.join(row)} |" in TEXT
 
 
 def test_the_tables_of_effort_show_the_recorded_figures():

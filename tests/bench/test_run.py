@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ def folder(tmp_path, monkeypatch):
 def bundled(monkeypatch, tiny_model):
     """The tiny random model in the place of the one that is bundled."""
     monkeypatch.setattr("tok1d_codec.models.store.load_model", lambda name, device: tiny_model)
+    monkeypatch.setattr(run, "card_by_name", lambda name: tiny_model.card)
     return tiny_model
 
 
@@ -66,6 +68,15 @@ def test_earlier_curves_of_the_same_pictures_are_shown_again(folder, tmp_path, b
     (folder / "cat.png").rename(folder / "dog.png")
     other = run.benchmark(folder, codecs=("t1d",), out_dir=tmp_path / "out", progress=False)
     assert "webp" not in other.text
+
+
+def test_curves_of_an_older_model_are_left_out_and_named(folder, tmp_path, bundled, monkeypatch, capsys):
+    first = run.benchmark(folder, codecs=("t1d",), out_dir=tmp_path / "out", efforts=(0, 4), rates_bpp=(0.5,), progress=False)
+    assert "| t1d-effort4 " in first.text and "older" not in capsys.readouterr().err
+    monkeypatch.setattr(run, "card_by_name", lambda name: replace(bundled.card, name="newer"))
+    again = run.benchmark(folder, codecs=("webp",), out_dir=tmp_path / "out", progress=False)
+    assert "t1d" not in again.text and "| webp " in again.text
+    assert "left out, since measured with an older model: t1d, t1d-effort4" in capsys.readouterr().err
 
 
 def test_limit_writes_beside_the_whole(folder, tmp_path):

@@ -38,7 +38,7 @@ def compare(sources: tuple[Path, ...], target: Path, rates_bpp: tuple[float, ...
     for source, picture in pictures:
         for note in picture.notes:
             say(f"t1d: {source}: {note}")
-        found = list(pairs(picture.pixels, loaded, device, rates_bpp or RATES_BPP, effort))
+        found = list(pairs(picture.pixels, loaded, rates_bpp or RATES_BPP, effort))
         rows += sheet_rows(source.stem, picture.pixels, found)
     write_picture(shrunk(contact_sheet(rows), width), target, force=force)
     say(f"{target}: {len(sources)} pictures")

@@ -27,4 +27,4 @@ def demo(folder: Path, model: str, device: str, threads: int | None, force: bool
     use_threads(threads)
     from tok1d_codec.models.store import load_model
 
-    write_showcase(folder, load_model(model, device=device), force, device=device, report=click.echo)
+    write_showcase(folder, load_model(model, device=device), force, click.echo)

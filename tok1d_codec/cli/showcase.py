@@ -45,19 +45,19 @@ class Pair:
 
 
 def pairs(
-    pixels: np.ndarray, model: Model, device: str, rates_bpp: Sequence[float], effort: int | None = None
+    pixels: np.ndarray, model: Model, rates_bpp: Sequence[float], effort: int | None = None
 ) -> Iterator[Pair]:
     """Picture, uint8 (H, W, 3) -> a pair for each rate; where t1d has no file so small, its smallest one."""
     for rate_bpp in rates_bpp:
         data = encode_at(pixels, model, rate_bpp, effort)
-        yield Pair(rate_bpp, data, decode(data, model, device=device), best_webp(pixels, len(data)))
+        yield Pair(rate_bpp, data, decode(data, model), best_webp(pixels, len(data)))
 
 
 def sheet_rows(name: str, pixels: np.ndarray, pairs: Sequence[Pair]) -> list[list[Cell]]:
     """A picture and its pairs -> two rows of a contact sheet: original and t1d, WebP below."""
     height, width = pixels.shape[:2]
     upper = [Cell((name, f"original, {width}x{height}"), pixels)]
-    lower = [Cell(("WebP at the same number of bytes,", "best of full, 1/2, 1/4 and 1/8 size"))]
+    lower = [Cell(("WebP at the same number of bytes,", "full, 1/2, 1/4 or 1/8 size, by PSNR"))]
     for pair in pairs:
         said = figures(pair.data, pixels, pair.pixels)
         upper.append(Cell((f"t1d, at most {pair.rate_bpp:g} bpp", said), pair.pixels))
@@ -77,9 +77,7 @@ def check_folder(folder: Path, force: bool) -> None:
         check_output(folder / file, force)
 
 
-def write_showcase(
-    folder: Path, model: Model, force: bool, device: str, report: Callable[[str], object]
-) -> None:
+def write_showcase(folder: Path, model: Model, force: bool, report: Callable[[str], object]) -> None:
     """Encode every photograph at each of RATES_BPP; `report` gets a line per file."""
     rows = []
     for name in PHOTOGRAPHS:
@@ -87,7 +85,7 @@ def write_showcase(
         write_picture(pixels, folder / f"{name}.png", force=force)
         report(f"{folder / name}.png: the original, {pixels.shape[1]}x{pixels.shape[0]}")
         found = []
-        for pair in pairs(pixels, model, device, RATES_BPP):
+        for pair in pairs(pixels, model, RATES_BPP):
             stem = str(folder / f"{name}-{pair.rate_bpp:g}")
             atomic_write(f"{stem}.t1d", pair.data, force)
             report(f"{stem}.t1d: {figures(pair.data, pixels, pair.pixels)}")

@@ -27,7 +27,7 @@ ITERATIONS = 12  # of k-means
 
 def run_fine_training(
     sources: list[str], validation: list[str], model: str, out: Path, *, coarse: int = 6, levels: int = 5,
-    crops: int = 2000, seed: int = 0,
+    crops: int = 2400, seed: int = 0,
 ) -> Path:  # fmt: skip
     """Pictures, a model of the family t1d -> `model.safetensors` in `out`: its first levels, then fine ones; no prior.
 

@@ -1,0 +1,44 @@
+"""What `-q` stands for: `python -m bench.quality --data DIR` -> quality.json with the results."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import torch
+
+from bench import report
+from bench.datasets import open_dataset
+from bench.records import environment
+from tok1d_codec.codec import encode
+from tok1d_codec.image.io import read_picture
+from tok1d_codec.models.store import load_model
+
+QUALITIES = (0, 20, 40, 50, 60, 80, 100)
+
+
+def measure(data: str | None = None, count: int | None = None) -> dict:
+    """Kodak in the folder `data`, only its first `count` pictures -> bpp by quality: mean, least and most; effort 0."""
+    model, dataset = load_model("t1d", "cpu"), open_dataset("kodak", data).first(count)
+    rates = {quality: [] for quality in QUALITIES}
+    for file in dataset.files:
+        pixels = read_picture(file).pixels
+        for quality, found in rates.items():
+            found.append(8 * len(encode(pixels, model, quality=quality)) / (pixels.shape[0] * pixels.shape[1]))
+    means = {str(quality): {"mean": round(float(np.mean(found)), 4), "least": round(min(found), 4), "most": round(max(found), 4)}
+             for quality, found in rates.items()}
+    return {"model": model.card.name, "model_sha256": model.card.sha256, "pictures": len(dataset.files),
+            "machine": environment(torch.get_num_threads()), "bpp": means}
+
+
+def main() -> None:
+    """Measure, print, and write to quality.json in `bench.results_folder`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="folder of the Kodak pictures")
+    parser.add_argument("--count", type=int, help="only the first pictures")
+    options = parser.parse_args()
+    report(measure(options.data, options.count), "quality.json")
+
+
+if __name__ == "__main__":
+    main()
