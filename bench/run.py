@@ -78,7 +78,7 @@ def benchmark(dataset: str | Path = "kodak", data_dir: str | Path | None = None,
 def _of_today(known: list[Record]) -> list[Record]:
     """Curves -> those that are not of an older model which then went by the name of today's."""
     newest = card_by_name("t1d").name
-    old = [r.name for r in known if re.fullmatch(r"t1d(-effort\d)?", r.name) and r.meta.get("model") != newest]
+    old = sorted(r.name for r in known if re.fullmatch(r"t1d(-effort\d)?", r.name) and r.meta.get("model") != newest)
     if old:
         print(f"t1d: left out, since measured with an older model: {', '.join(old)}", file=sys.stderr)
     return [record for record in known if record.name not in old]
