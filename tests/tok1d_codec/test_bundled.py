@@ -16,7 +16,7 @@ from bitstream.container import unpack
 from tok1d_codec import codec
 from tok1d_codec.models.cards import CARDS, card_by_id, card_by_name
 from tok1d_codec.models.store import load_model, load_prior, read_weights, weight_path
-from tok1d_codec.train.export import lean
+from tok1d_codec.train.model_files import lean
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(GOLDEN.glob("*.t1d"))

@@ -22,7 +22,7 @@ from tok1d_codec.data.crops import centre_crops, random_crops, to_signed
 from tok1d_codec.data.shards import hold_out, list_sources, load_pictures, split_sources
 from tok1d_codec.errors import MissingData
 from tok1d_codec.models.cards import ModelCard
-from tok1d_codec.models.store import Model, _load_tokenizer
+from tok1d_codec.models.store import Model, load_tokenizer
 from tok1d_codec.prior.static import StaticTables
 from tok1d_codec.train.loop import Hardware, Trainer
 from tok1d_codec.train.presets import preset
@@ -231,7 +231,7 @@ def test_what_is_exported_encodes_and_decodes(folder, tmp_path, photo):
     config = preset("tiny").model
     card = ModelCard(201, "new", "t1d", file.name, "ab" * 32, config.patch, config.strides,
                      config.codebook_sizes, "none", "just now", (0.35, 0.006))  # fmt: skip
-    model = Model(card, _load_tokenizer(file), tables)
+    model = Model(card, load_tokenizer(file), tables)
     data = encode(photo, model)
     assert decode(data, model).shape == photo.shape
 

@@ -16,7 +16,7 @@ from tok1d_codec.cli import main
 from tok1d_codec.data.crops import centre_crops, random_crops
 from tok1d_codec.data.shards import load_pictures
 from tok1d_codec.errors import WrongWeights
-from tok1d_codec.models.store import _load_tokenizer
+from tok1d_codec.models.store import load_tokenizer
 from tok1d_codec.train import loop
 from tok1d_codec.train.export import export
 from tok1d_codec.train.loop import Hardware, Trainer
@@ -76,7 +76,7 @@ def test_a_family_trains_resumes_and_is_exported(family, folder, tmp_path):
     assert all(len(figures[name]) == len(kept) for name in ("bpp", "psnr", "lpips_alex"))
     assert all(5 < p < 40 for p in figures["psnr"]) and all(0 < u <= 1 for u in figures["usage"])
     trainer.save()
-    tokenizer = _load_tokenizer(export(trainer.run, trainer.pictures, config, rounds=1))
+    tokenizer = load_tokenizer(export(trainer.run, trainer.pictures, config, rounds=1))
     assert type(tokenizer) is type(trainer.model) and tokenizer.config == config.model
     picture = torch.rand(1, 3, 70, 90)
     assert tokenizer.decode(tokenizer.encode(picture), 70, 90).shape == picture.shape
@@ -179,4 +179,4 @@ def test_the_command_trains_a_family_and_refuses_what_does_not_fit(folder, tmp_p
     assert main([*command, "--out", str(out), *options]) == 0
     assert RunFolder(out).records()[-1]["validation"]["tokens"] == [16]
     assert RunFolder(out).planned().model.quantizer == "lfq"
-    assert (out / "progress.png").exists() and _load_tokenizer(out / "model.safetensors").config.code_dim == 6
+    assert (out / "progress.png").exists() and load_tokenizer(out / "model.safetensors").config.code_dim == 6

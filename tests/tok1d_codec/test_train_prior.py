@@ -22,7 +22,7 @@ from tok1d_codec.train.loop import Hardware
 from tok1d_codec.train.masks import HIGH, LOW, Batch, ask, inside, phase_groups, random_thresholds, spread_thresholds
 from tok1d_codec.train.prior import PriorConfig, PriorTrainer
 from tok1d_codec.train.prior_figures import measure
-from tok1d_codec.train.prior_run import keep_prior
+from tok1d_codec.train.model_files import keep_prior
 from tok1d_codec.train.state import RunFolder
 from tok1d_codec.train.tokens import TokenSet, tokenize
 

@@ -117,14 +117,14 @@ def load_model(name: str = "t1d", device: str = "auto", compiled: bool = False) 
 
             model = load_imported(card.name, device)
         else:
-            model = Model(card, _load_tokenizer(weight_path(card)).to(chosen), load_prior(card))
+            model = Model(card, load_tokenizer(weight_path(card)).to(chosen), load_prior(card))
     if compiled:
         for network in model.tokenizer.networks():
             network.compile()
     return model
 
 
-def _load_tokenizer(path: Path) -> Tokenizer:
+def load_tokenizer(path: Path) -> Tokenizer:
     """Safetensors file -> tokenizer; its networks are made without weights first, so none is set twice."""
     import torch
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from tqdm import tqdm
 
 from ..data.crops import random_crops
 from ..data.shards import Pictures
-from ..models.cards import card_by_name
-from ..models.store import read_weights, weight_path
 from ..prior.static import table_from_hits
 from ..tokenizer import FAMILIES
+from .model_files import write_weights
 from .presets import TrainConfig
 from .state import RunFolder
 
@@ -45,20 +42,3 @@ def export(run: RunFolder, pictures: Pictures, config: TrainConfig, rounds: int 
         weights[f"tables.{level}"] = torch.from_numpy(table_from_hits(level_hits)).int()
     metadata = {"format": "t1d tokenizer", "family": config.family, "config": config.model.to_json()}
     return write_weights(weights, metadata, run.model_file)
-
-
-def write_weights(tensors: dict[str, torch.Tensor], metadata: dict[str, str], out: Path) -> Path:
-    """Tensors -> the safetensors file `out`; a kill at any moment leaves none or a whole one."""
-    partial = out.with_suffix(".partial")
-    save_file({k: v.contiguous() for k, v in tensors.items()}, partial, metadata=metadata)
-    partial.chmod(0o644)
-    os.replace(partial, out)
-    return out
-
-
-def lean(model: Path, base: str, out: Path) -> None:
-    """A model file -> `out`, without the tensors that the bundled model `base` has alike: they are read from there."""
-    metadata, tensors = read_weights(model, "pt")
-    shared = read_weights(weight_path(card_by_name(base)), "pt")[1]
-    own = {k: v for k, v in tensors.items() if k not in shared or v.dtype != shared[k].dtype or not torch.equal(v, shared[k])}
-    write_weights(own, metadata | {"base": base}, out)

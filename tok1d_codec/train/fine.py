@@ -17,8 +17,7 @@ from ..models.store import read_config, read_weights
 from ..prior.integer import PREFIX
 from ..tokenizer.search import deepest, search
 from ..tokenizer.t1d import T1DTokenizer
-from .export import write_weights
-from .prior_run import model_weights
+from .model_files import model_weights, write_weights
 
 CROP, BATCH = 256, 8  # pixels, crops at once
 BLOCKS = 64  # of a crop, drawn with odds by their squared error: those are coded

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from ..data.shards import load_pictures, split_sources
-from ..errors import MissingData, WrongWeights
-from ..models.cards import card_by_name
+from ..errors import MissingData
 from ..models.imported import contents_sha256
-from ..models.store import _load_tokenizer, read_weights, weight_path
+from ..models.store import load_tokenizer, read_weights
 from ..prior.integer import PREFIX
 from ..prior.network import PriorNetwork, PriorShape
 from ..tokenizer.t1d import T1DTokenizer
-from .export import write_weights
 from .loop import Hardware
+from .model_files import model_weights, with_prior
 from .prior import PriorConfig, PriorTrainer
 from .state import RunFolder
 from .tokens import MAX_CELLS, TokenSet, tokenize
@@ -51,7 +47,7 @@ def run_prior_training(
     config = config if minutes is None else replace(config, minutes=minutes)
     torch.set_flush_denormal(True)
     weights = model_weights(model)
-    tokenizer = _load_tokenizer(weights)
+    tokenizer = load_tokenizer(weights)
     prior = _prior_of(weights, tokenizer, config.shape) if go_on and not resume else None  # tokens take minutes: first
     config = replace(config, rate=config.rate / 2) if prior else config
     training, held_out = _tokens(tokens or out, tokenizer, sources, validation, rounds, seed)
@@ -66,15 +62,6 @@ def run_prior_training(
     return path, run.records()[-1]["validation"]
 
 
-def keep_prior(weights: dict[str, torch.Tensor], path: Path) -> None:
-    """Tensors of a model -> those of its prior in a file of their own; no file, also none of before, if it has none."""
-    prior = {k: v for k, v in weights.items() if k.startswith(PREFIX)}
-    if prior:
-        save_file(prior, path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def _prior_of(weights: Path, tokenizer: T1DTokenizer, shape: PriorShape) -> PriorNetwork:
     """Weight file -> its prior, as it is trained. Raises: MissingData if it has none, or one of another shape."""
     arrays = read_weights(weights, "np", lambda name: name.startswith(PREFIX))[1]
@@ -86,32 +73,6 @@ def _prior_of(weights: Path, tokenizer: T1DTokenizer, shape: PriorShape) -> Prio
     except ValueError:
         raise MissingData(f"the prior in {weights} has another shape; train a new one, without --go-on") from None
     return network
-
-
-def with_prior(weights: Path, prior: Path, out: Path) -> Path:
-    """Weight file of a model, of a prior -> one file with both, without the static tables: `out`."""
-    metadata, tensors = read_weights(weights, "pt", lambda name: not name.startswith(("tables.", PREFIX)))
-    metadata.pop("base", None)  # its tensors are in this file
-    return write_weights(tensors | load_file(prior), metadata, out)
-
-
-def model_weights(model: str) -> Path:
-    """Name of a model of the family t1d, or its weight file -> the file. Raises: MissingData, WrongWeights."""
-    card = None if model.endswith(".safetensors") else card_by_name(model)
-    family = card.family if card else read_model(Path(model), lambda name: False)[0].get("family")
-    if family != "t1d":
-        raise WrongWeights(f"{model} is no model of the family t1d, which alone has a learned prior and fine levels")
-    return weight_path(card) if card else Path(model)
-
-
-def read_model(
-    path: Path, wanted: Callable[[str], bool] = lambda name: True
-) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    """What `store.read_weights` reads from a weight file that a user named. Raises: MissingData."""
-    try:
-        return read_weights(path, "pt", wanted)
-    except (OSError, SafetensorError) as error:
-        raise MissingData(f"no model to start from in {path} ({str(error).splitlines()[0]})") from None
 
 
 def _tokens(

@@ -17,8 +17,8 @@ from ..errors import WrongWeights
 from ..models.store import read_config
 from .export import export
 from .loop import Hardware, Trainer
+from .model_files import keep_prior, read_model, with_prior
 from .presets import TrainConfig, preset, with_quantizer
-from .prior_run import keep_prior, read_model, with_prior
 from .state import RunFolder
 from .validate import Validation
 

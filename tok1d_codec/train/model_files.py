@@ -1,0 +1,68 @@
+"""Weight files of models: read where a user names one, put together from parts, written whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ..errors import MissingData, WrongWeights
+from ..models.cards import WEIGHT_FILE, card_by_name
+from ..models.store import read_weights, weight_path
+from ..prior.integer import PREFIX
+
+
+def model_weights(model: str) -> Path:
+    """Name of a model of the family t1d, or its weight file -> the file. Raises: MissingData, WrongWeights."""
+    card = None if model.endswith(WEIGHT_FILE) else card_by_name(model)
+    family = card.family if card else read_model(Path(model), lambda name: False)[0].get("family")
+    if family != "t1d":
+        raise WrongWeights(f"{model} is no model of the family t1d, which alone has a learned prior and fine levels")
+    return weight_path(card) if card else Path(model)
+
+
+def read_model(
+    path: Path, wanted: Callable[[str], bool] = lambda name: True
+) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """What `store.read_weights` reads from a weight file that a user named. Raises: MissingData."""
+    try:
+        return read_weights(path, "pt", wanted)
+    except (OSError, SafetensorError) as error:
+        raise MissingData(f"no model to start from in {path} ({str(error).splitlines()[0]})") from None
+
+
+def with_prior(weights: Path, prior: Path, out: Path) -> Path:
+    """Weight file of a model, of a prior -> one file with both, without the static tables: `out`."""
+    metadata, tensors = read_weights(weights, "pt", lambda name: not name.startswith(("tables.", PREFIX)))
+    metadata.pop("base", None)  # its tensors are in this file
+    return write_weights(tensors | load_file(prior), metadata, out)
+
+
+def keep_prior(weights: dict[str, torch.Tensor], path: Path) -> None:
+    """Tensors of a model -> those of its prior in a file of their own; no file, also none of before, if it has none."""
+    prior = {k: v for k, v in weights.items() if k.startswith(PREFIX)}
+    if prior:
+        save_file(prior, path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def lean(model: Path, base: str, out: Path) -> None:
+    """A model file -> `out`, without the tensors that the bundled model `base` has alike: they are read from there."""
+    metadata, tensors = read_weights(model, "pt")
+    shared = read_weights(weight_path(card_by_name(base)), "pt")[1]
+    own = {k: v for k, v in tensors.items() if k not in shared or v.dtype != shared[k].dtype or not torch.equal(v, shared[k])}
+    write_weights(own, metadata | {"base": base}, out)
+
+
+def write_weights(tensors: dict[str, torch.Tensor], metadata: dict[str, str], out: Path) -> Path:
+    """Tensors -> the safetensors file `out`; a kill at any moment leaves none or a whole one."""
+    partial = out.with_suffix(".partial")
+    save_file({k: v.contiguous() for k, v in tensors.items()}, partial, metadata=metadata)
+    partial.chmod(0o644)
+    os.replace(partial, out)
+    return out
