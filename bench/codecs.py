@@ -182,9 +182,11 @@ def open_codec(
 ) -> Codec:
     """Name, one of `bench.CODECS` -> codec; the rest is t1d's: model and device as `load_model` takes them."""
     if name == "t1d":
+        from tok1d_codec.models.cards import OWN_ID
         from tok1d_codec.models.store import load_model
 
         model = load_model(model_name, device)
-        name = model_name if model_name == name else model.card.name
+        card = model.card
+        name = model_name if model_name == name else f"own-{card.name}-{card.sha256[:6]}" if card.id == OWN_ID else card.name
         return T1dCodec(model, rates_bpp, effort, name if name.startswith("t1d") else f"t1d-{name}")
     return PillowCodec(name, _QUALITIES[name])

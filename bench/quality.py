@@ -18,13 +18,13 @@ QUALITIES = (0, 20, 40, 50, 60, 80, 100)
 
 
 def measure(data: str | None = None, count: int | None = None) -> dict:
-    """Kodak in the folder `data`, only its first `count` pictures -> bpp by quality: mean, least and most; effort 0."""
+    """Kodak in the folder `data`, only its first `count` pictures -> bpp by quality: mean, least and most."""
     model, dataset = load_model("t1d", "cpu"), open_dataset("kodak", data).first(count)
     rates = {quality: [] for quality in QUALITIES}
     for file in dataset.files:
         pixels = read_picture(file).pixels
         for quality, found in rates.items():
-            found.append(8 * len(encode(pixels, model, quality=quality)) / (pixels.shape[0] * pixels.shape[1]))
+            found.append(8 * len(encode(pixels, model, quality=quality, effort=None)) / (pixels.shape[0] * pixels.shape[1]))
     means = {str(quality): {"mean": round(float(np.mean(found)), 4), "least": round(min(found), 4), "most": round(max(found), 4)}
              for quality, found in rates.items()}
     return {"model": model.card.name, "model_sha256": model.card.sha256, "pictures": len(dataset.files),

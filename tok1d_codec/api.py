@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Union
@@ -77,12 +78,13 @@ def decode(
         UnknownModel, WrongWeights, MissingData: the model that it names is not the one at hand.
         TypeError: something else than bytes, such as the name of a file.
     """
+    model = _load(model, device) if isinstance(model, (str, os.PathLike)) else model
     if isinstance(data, (list, tuple)):
         return [decode(one, model, device=device, max_pixels=max_pixels, partial=partial) for one in data]
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"decode takes the bytes of a file or a list of those, not {type(data).__name__}")
-    data, model = bytes(data), model or codec.model_name(data)
-    model = _load(model, device) if isinstance(model, str) else model
+    data = bytes(data)
+    model = model or _load(codec.model_name(data, max_pixels), device)
     if partial:
         return codec.decode_partial(data, model, max_pixels=max_pixels)[0]
     return codec.decode(data, model, max_pixels=max_pixels)
@@ -152,4 +154,4 @@ def _load_once(card: ModelCard, device: str) -> Model:
 
 
 def _loaded(model: Model | str) -> Model:
-    return _load(model, "auto") if isinstance(model, str) else model
+    return _load(model, "auto") if isinstance(model, (str, os.PathLike)) else model

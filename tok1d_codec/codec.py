@@ -17,7 +17,7 @@ from bitstream.header import MAX_PIXELS, Coding, Header
 
 from .effort import STEPS, check_effort, default_effort, perceptual_loss, whole_loss
 from .errors import WrongWeights
-from .models.cards import ModelCard, card_by_id
+from .models.cards import OWN_ID, ModelCard, card_by_id
 from .models.store import load_model, load_prior
 from .prior.fill import fill
 from .rate import DEFAULT_QUALITY, Target, at_depth, fit, keep_most_urgent, largest, wanted
@@ -151,12 +151,12 @@ def tokenize(pixels: np.ndarray, model: Model, levels: int | None = None) -> lis
     return at_depth(_tokens(to_image(pixels, model.tokenizer.device), model)[0], levels or model.card.levels)
 
 
-def model_name(data: bytes) -> str:
+def model_name(data: bytes, max_pixels: int = MAX_PIXELS) -> str:
     """The bytes of a file -> the name of the model that it was written with.
 
     Raises: FormatError and its classes; UnknownModel.
     """
-    return card_by_id(unpack(data, cut=True).header.model_id).name
+    return card_by_id(unpack(data, max_pixels, cut=True).header.model_id).name
 
 
 def detokenize(tokens: Sequence[np.ndarray], height: int, width: int, model: Model) -> np.ndarray:
@@ -269,9 +269,10 @@ def read_tokens(container: Container, card: ModelCard, prior: CountsModel | None
     """
     header = container.header
     if (header.model_id, header.weights_tag) != (card.id, card.seed[0]):
+        remedy = "name the weight file that wrote it" if header.model_id == OWN_ID else card.remedy
         raise WrongWeights(
             f"the file needs model {header.model_id} with weights tag {header.weights_tag:02x}, "
-            f"this is model {card.id} ({card.name}) with {card.seed[0]:02x}; {card.remedy}"
+            f"this is model {card.id} ({card.name}) with {card.seed[0]:02x}; {remedy}"
         )
     if header.levels > card.levels:
         raise FormatError(f"{header.levels} levels, but model {card.name} has {card.levels}; the file is damaged")

@@ -7,7 +7,7 @@ from bitstream.errors import ChecksumMismatch
 
 from .codec import read_tokens
 from .errors import MissingData, WrongWeights
-from .models.cards import card_by_id, card_by_name
+from .models.cards import OWN_ID, card_by_id, card_by_name
 
 
 def info(data: bytes, model: str | None = None) -> dict:
@@ -23,11 +23,11 @@ def info(data: bytes, model: str | None = None) -> dict:
 
     Raises:
         FormatError and its classes: not a file or the beginning of one. UnknownModel: written by a model
-        not known here.
+        not known here. WrongWeights, MissingData: `model` is no weight file.
     """
     container = unpack(data, cut=True)
     header = container.header
-    card = card_by_name(model) if model else card_by_id(header.model_id)
+    card = card_by_name(model) if model and header.model_id == OWN_ID else card_by_id(header.model_id)
     decoded = None
     try:
         decoded = read_tokens(container, card)

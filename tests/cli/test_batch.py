@@ -45,7 +45,7 @@ def test_one_that_fails_is_reported_and_the_others_are_done(model, album, run):
     code, out, err = run("encode", "a", "nothing.png", "-o", "files")
     assert (code, out) == (3, "") and names(album / "files") == ["b/two.t1d", "one.t1d"]
     assert "t1d: a/bad.png: 'a/bad.png' is not a picture" in err and "t1d: nothing.png: no file" in err
-    assert err.splitlines()[-1] == "t1d: 2 of 4 files ended with an error"
+    assert err.splitlines()[-1] == "t1d: of 4 files 2 failed"
     before = (album / "files/one.t1d").read_bytes()
     code, _, err = run("encode", "a/one.png", "cat.png", "-o", "files", "-q", 0)
     assert code == 4 and (album / "files/one.t1d").read_bytes() == before and (album / "files/cat.t1d").exists()
@@ -55,9 +55,22 @@ def test_one_that_fails_is_reported_and_the_others_are_done(model, album, run):
     assert code in (13, 15) and names(album / "back") == ["b/two.png", "one.png"]
 
 
+def test_a_part_of_a_picture_hides_no_failure(model, album, run):
+    assert run("encode", "a", "cat.png", "-o", "files")[0] == 0
+    data = (album / "files/cat.t1d").read_bytes()
+    (album / "files/b/two.t1d").write_bytes(data[:-2])
+    code, _, err = run("decode", "files", "-o", "back", "--partial")
+    assert code == 8 and err.splitlines()[-1] == "t1d: of 3 files 0 failed, 1 gave a part of their picture"
+    (album / "files/one.t1d").write_bytes(b"no t1d file")
+    code, _, err = run("decode", "files", "-o", "again", "--partial")
+    assert code == 10 and err.splitlines()[-1] == "t1d: of 3 files 1 failed, 1 gave a part of their picture"
+    assert names(album / "again") == ["b/two.png", "cat.png"]
+
+
 def test_a_single_output_is_a_file_unless_it_is_a_folder(model, album, run):
     assert run("encode", "cat.png", "-o", "new.t1d")[0] == 0 and (album / "new.t1d").is_file()
     assert run("encode", "cat.png", "-o", "new/")[0] == 0 and (album / "new/cat.t1d").is_file()
+    assert run("encode", "cat.png", "-o", "made")[0] == 0 and (album / "made/cat.t1d").is_file()
     assert run("encode", "a/one.png", "-o", "new")[0] == 0 and (album / "new/one.t1d").is_file()
     assert run("decode", "new/one.t1d", "-o", "one.webp")[0] == 0 and (album / "one.webp").is_file()
 
@@ -67,6 +80,12 @@ def test_names_that_would_become_the_same_keep_their_ending(model, album, run):
         cat.save("a/one.tif")
     assert run("encode", "a", "-o", "files", "-q", 0)[0] == 0
     assert names(album / "files") == ["b/two.t1d", "one.png.t1d", "one.tif.t1d"]
+    (album / "c").mkdir()
+    for name in ("B.png", "b.tif", "caf\u00e9.png", "cafe\u0301.tif"):  # one name to some file systems
+        with Image.open("cat.png") as cat:
+            cat.save(f"c/{name}")
+    assert run("encode", "c", "-o", "more", "-q", 0)[0] == 0
+    assert names(album / "more") == ["B.png.t1d", "b.tif.t1d", "cafe\u0301.tif.t1d", "caf\u00e9.png.t1d"]
     code, _, err = run("encode", "a/one.png", "files/../a/one.png", "-o", "other")
     assert code == 2 and "would all become 'other/one.png.t1d'" in err and not (album / "other").exists()
 
@@ -81,8 +100,14 @@ def test_wrong_usage(model, album, run, args, said):
     assert (code, out) == (2, "") and said in err and not (album / "x").exists()
 
 
+def test_a_model_that_cannot_be_loaded_is_said_once(model, album, run, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    code, _, err = run("encode", "a", "-o", "files", "--device", "cuda")
+    assert code == 22 and err.count("\n") == 1 and not (album / "files").exists()
+
+
 def test_a_folder_without_pictures(model, album, run):
-    (album / "empty").mkdir()
+    (album / "empty" / "folder.png").mkdir(parents=True)
     code, _, err = run("encode", "empty", "-o", "files")
     assert code == 5 and "no file in 'empty' ends with one of .avif" in err and not (album / "files").exists()
 

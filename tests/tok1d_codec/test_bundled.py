@@ -126,5 +126,5 @@ def test_threads_change_pixels_by_rounding_only():
     assert np.abs(pictures[0] - pictures[1]).max() <= 1
 
 
-def test_the_name_of_a_family_is_its_newest_model_that_is_not_on_trial():
+def test_the_name_of_a_family_is_its_newest_model():
     assert card_by_name("t1d") is CARDS[-1]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +18,8 @@ from tok1d_codec.cli import main
 from tok1d_codec.errors import MissingData, UnknownModel, WrongWeights
 from tok1d_codec.models.cards import OWN_ID, card_by_name
 from tok1d_codec.models.store import load_model
+
+FILE = sorted((Path(__file__).parent / "golden").glob("*.t1d"))[0]
 
 
 @pytest.fixture
@@ -41,13 +47,19 @@ def test_there_and_back_by_command(weights, tmp_path, photo, monkeypatch, capsys
     with Image.open("rec.png") as image:
         assert image.size == (160, 96)
     assert main(["decode", "out.t1d", "other.png", "--model", "t1d"]) == 21 and not (tmp_path / "other.png").exists()
+    assert "name the weight file that wrote it" in capsys.readouterr().err
+    Path("bundled.t1d").write_bytes(FILE.read_bytes())
+    assert main(["decode", "out.t1d", "bundled.t1d", "-o", "both", *own]) == 0  # each with the model that it names
+    assert main(["info", "bundled.t1d", *own]) == 0 and json.loads(FILE.with_suffix(".json").read_text())["card"]["name"] in (
+        capsys.readouterr().out
+    )
 
 
 def test_files_of_python_are_tied_to_the_very_weights(weights, tiny_model, photo, tmp_path):
     model = load_model(str(weights), "cpu")
     assert model.card.name == "run" and model.card.codebook_sizes == tiny_model.card.codebook_sizes
     data = tok1d_codec.encode(photo, str(weights), levels=3)
-    assert data == tok1d_codec.encode(photo, model, levels=3)
+    assert data == tok1d_codec.encode(photo, model, levels=3) == tok1d_codec.encode(photo, weights, levels=3)
     assert np.array_equal(tok1d_codec.decode(data, str(weights)), tok1d_codec.decode(data, model))
     assert tok1d_codec.info(data, str(weights))["checksum"] == "ok"
     with pytest.raises(UnknownModel):
@@ -57,7 +69,7 @@ def test_files_of_python_are_tied_to_the_very_weights(weights, tiny_model, photo
     tensors["decoder.embed.bias"] += 0.1
     other = tmp_path / "other.safetensors"
     save_file(tensors, other, {"family": "t1d", "config": model.tokenizer.config.to_json()})
-    with pytest.raises(WrongWeights, match="name the weight file"):
+    with pytest.raises(WrongWeights, match="name the weight file that wrote it"):
         tok1d_codec.decode(data, str(other))
 
 
@@ -85,3 +97,16 @@ def test_what_is_no_model_is_refused(weights, tmp_path):
     save_file(tensors, bare, {"family": "t1d", "config": model.tokenizer.config.to_json()})
     with pytest.raises(WrongWeights, match="no prior yet; train one with t1d train prior"):
         card_by_name(str(bare))
+    config = model.tokenizer.config
+    for text, said in (
+        (json.dumps({**asdict(config), "news": 1}), "another release"), ("{", "another release"),
+        (replace(config, codebook_sizes=(4,) * 16, strides=(1,) * 16).to_json(), "16 levels; a file holds 15"),
+    ):  # fmt: skip
+        save_file(tensors, bare, {"family": "t1d", "config": text})
+        with pytest.raises(WrongWeights, match=said):
+            card_by_name(str(bare))
+    tables = {f"tables.{i}": torch.from_numpy(table).int() for i, table in enumerate(model.prior._tables)}
+    save_file({k: v for k, v in (tensors | tables).items() if k != "encoder.embed.bias"}, bare,
+              {"family": "t1d", "config": config.to_json()})  # fmt: skip
+    with pytest.raises(WrongWeights, match="encoder.embed.bias"):
+        load_model(str(bare), "cpu")

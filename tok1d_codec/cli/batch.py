@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 
 from tok1d_codec.cli import expected_failure
 from tok1d_codec.cli.options import say
-from tok1d_codec.errors import MissingData
+from tok1d_codec.errors import MissingData, PartialPicture
 
 STREAM = Path("-")
 Pair = tuple[Path, Path]  # input, output
@@ -36,38 +37,54 @@ def pairs(names: Sequence[Path], out: str | None, suffixes: Collection[str], end
             raise click.UsageError("give IN and OUT, or any number of IN and -o OUT")
         return [(names[0], names[1])]
     folders = [name for name in names if name.is_dir()]
-    if len(names) == 1 and not folders and not out.endswith(os.sep) and not os.path.isdir(out):
+    if len(names) == 1 and not folders and (Path(out).suffix or out == str(STREAM)) and not os.path.isdir(out):
         return [(names[0], Path(out))]
     if STREAM in names or out == str(STREAM):
         raise click.UsageError("- is one input or one output; it cannot stand for several, nor for a folder")
     found = []  # input, and its name within the folder of outputs
     for name in names:
-        inside = sorted(f for f in name.rglob("*") if f.suffix.lower() in suffixes) if name in folders else [name]
+        inside = _files_in(name, suffixes) if name in folders else [name]
         if not inside:
             raise MissingData(f"no file in {str(name)!r} ends with one of {', '.join(sorted(suffixes))}")
         found += [(file, file.relative_to(name) if name in folders else Path(file.name)) for file in inside]
     return _into(Path(out), found, ending)
 
 
+def _files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """-> the files of a folder at any depth that end so. Raises: OSError for a folder in it that may not be read."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    walked = os.walk(folder, onerror=refuse, followlinks=False)
+    return sorted(Path(place, file) for place, _, files in walked for file in files if Path(file).suffix.lower() in suffixes)
+
+
 def _into(folder: Path, found: Sequence[Pair], ending: str) -> list[Pair]:
     """Inputs and their names -> inputs and outputs in a folder; those that would become the same keep their ending."""
-    taken = Counter(name.with_suffix(ending) for _, name in found)
-    placed = [
-        (file, folder / (name.with_suffix(ending) if taken[name.with_suffix(ending)] == 1 else f"{name}{ending}"))
-        for file, name in found
-    ]
-    twice = next((target for target, count in Counter(target for _, target in placed).items() if count > 1), None)
-    if twice:
-        several = " and ".join(repr(str(file)) for file, target in placed if target == twice)
-        raise click.UsageError(f"{several} would all become {str(twice)!r}; give the folder that holds them")
-    return placed
+    short, long = [name.with_suffix(ending) for _, name in found], [Path(f"{name}{ending}") for _, name in found]
+    taken = Counter(map(_folded, short))
+    chosen = [b if taken[_folded(a)] > 1 else a for a, b in zip(short, long)]
+    counts = Counter(map(_folded, chosen))
+    same = [n for n, name in enumerate(chosen) if counts[_folded(name)] > 1]
+    if same:
+        several = " and ".join(repr(str(found[n][0])) for n in same if _folded(chosen[n]) == _folded(chosen[same[0]]))
+        target = str(folder / chosen[same[0]])
+        raise click.UsageError(f"{several} would all become {target!r}; give the folder that holds them")
+    return [(file, folder / name) for (file, _), name in zip(found, chosen)]
+
+
+def _folded(name: Path) -> str:
+    """A name -> what it has in common with all that some file system takes for the same."""
+    return unicodedata.normalize("NFC", str(name)).casefold()
 
 
 def each(pairs: Sequence[Pair], out: str | None, work: Callable[[Path, Path], None]) -> None:
     """Do the work for every pair. Of several, one that fails is reported, and the next one is done.
 
     With `out`, as for `pairs`, folders that are missing are made.
-    Raises: what `work` raises, for a single pair; else, at the end, click's Exit with the exit code of the first failure.
+    Raises: what `work` raises, for a single pair; else, at the end, click's Exit with the exit code of the first failure,
+    or that of a partial picture if there is no other.
     """
 
     def work_there(source: Path, target: Path) -> None:
@@ -79,8 +96,10 @@ def each(pairs: Sequence[Pair], out: str | None, work: Callable[[Path, Path], No
         return work_there(*pairs[0])
     codes = list(_failures(pairs, work_there))
     if codes:
-        say(f"t1d: {len(codes)} of {len(pairs)} files ended with an error")
-        raise click.exceptions.Exit(codes[0])
+        failed = [code for code in codes if code != PartialPicture.exit_code]
+        said = f", {len(codes) - len(failed)} gave a part of their picture" if len(failed) < len(codes) else ""
+        say(f"t1d: of {len(pairs)} files {len(failed)} failed{said}")
+        raise click.exceptions.Exit((failed or codes)[0])
 
 
 def _failures(pairs: Sequence[Pair], work: Callable[[Path, Path], None]) -> Iterable[int]:

@@ -41,7 +41,7 @@ def decode(names: tuple[Path, ...], out: str | None, format: str | None, partial
     from tok1d_codec.errors import PartialPicture
     from tok1d_codec.image.files import check_output, read_bytes
     from tok1d_codec.image.io import output_format, write_picture
-    from tok1d_codec.models.cards import card_by_id
+    from tok1d_codec.models.cards import OWN_ID, card_by_id
 
     pairs = batch.pairs(names, out, (".t1d",), f".{format or 'png'}")
 
@@ -56,12 +56,13 @@ def decode(names: tuple[Path, ...], out: str | None, format: str | None, partial
         check_output(target, force)
         data = read_bytes(source)
         container = unpack(data, max_pixels, cut=partial)
-        name = model or card_by_id(container.header.model_id).name
+        own = model if container.header.model_id == OWN_ID else None
+        name = own or card_by_id(container.header.model_id).name
         use_threads(threads)
         from tok1d_codec.codec import decode_partial
 
         # where it is the only file, a bad one ends before torch is loaded
-        ready = load(name, device) if model or len(pairs) > 1 else None
+        ready = load(name, device) if own or len(pairs) > 1 else None
         pixels, held = decode_partial(data, ready, device, max_pixels, guess, seed)
         write_picture(pixels, target, format, force)
         say(f"{target}: {pixels.shape[1]}x{pixels.shape[0]} from {len(data)} bytes")
@@ -71,4 +72,8 @@ def decode(names: tuple[Path, ...], out: str | None, format: str | None, partial
                 f"{source} has {len(data)} of {total} bytes: {held.complete} of {len(held.levels)} levels are whole"
             )
 
+    if len(pairs) > 1 and device != "auto":
+        from tok1d_codec.device import pick_device
+
+        pick_device(device)  # one that is not there is said once, not for every file
     batch.each(pairs, out, work)

@@ -128,6 +128,8 @@ def encode(names: tuple[Path, ...], out: str | None, quality: float | None, bpp:
             say("bytes: " + ", ".join(f"{part} {size}" for part, size in part_bytes(container).items()))
             say(f"seconds: read {read - start:.2f}, load model {ready - read:.2f}, encode {done - ready:.2f}")
 
+    if len(pairs) > 1:
+        loaded()  # a model that cannot be is said once, not for every file
     batch.each(pairs, out, work)
 
 

@@ -106,6 +106,7 @@ def fine(sources: tuple[str, ...], validation: tuple[str, ...], model: str, out:
     """Fit fine levels to what the decoder of a model of the family t1d leaves over."""
     from ..train.fine import run_fine_training
 
+    _check_run(out, resume=False)
     options.use_threads(threads)
     path = run_fine_training(
         list(sources), list(validation), model, out, coarse=coarse, levels=levels, crops=crops, seed=seed
@@ -164,6 +165,8 @@ def _check_run(out: Path, resume: bool) -> None:
         raise MissingData(f"nothing to resume in {out}; leave out --resume to start there")
     if started and not resume:
         raise OutputExists(f"{out} holds a run; add --resume to go on with it or name another folder")
+    if (out / "model.safetensors").exists() and not resume:  # files of it decode with nothing else
+        raise OutputExists(f"{out} holds a model; name another folder")
 
 
 def _default_vgg() -> Path | None:

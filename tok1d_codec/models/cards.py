@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ class ModelCard:
     id: int
     name: str
     family: str
-    file: str  # in this folder
+    file: str  # in this folder; the path of a model of one's own
     sha256: str
     patch: int
     strides: tuple[int, ...]
@@ -48,7 +49,7 @@ class ModelCard:
     @property
     def remedy(self) -> str:
         """What helps where a file was written with other weights."""
-        return "name the weight file" if self.id == OWN_ID else "use the t1d release that wrote it"
+        return "use the t1d release that wrote it"
 
     def token_shapes(self, height: int, width: int, levels: int | None = None) -> list[tuple[int, int]]:
         """Picture size in pixels -> (rows, cols) of the first `levels` levels (all, if None)."""
@@ -159,11 +160,12 @@ CARDS: tuple[ModelCard, ...] = (
 )
 
 
-def card_by_name(name: str) -> ModelCard:
+def card_by_name(name: str | os.PathLike) -> ModelCard:
     """Name of a model, of a family for its newest model, or of a weight file of one's own -> card.
 
     Raises: UnknownModel; for a weight file as `own.own_card`.
     """
+    name = os.fspath(name)
     if name.endswith(WEIGHT_FILE):
         from .own import own_card
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from bitstream.header import MAX_LEVELS
+
 from ..config import TokenizerConfig
 from ..errors import MissingData, WrongWeights
 from ..prior.integer import PREFIX
@@ -32,9 +34,16 @@ def own_card(path: Path) -> ModelCard:
         raise WrongWeights(f"{path} is no safetensors file, or damaged ({error})") from None
     if metadata.get("family") != "t1d" or "config" not in metadata:
         raise WrongWeights(f"{path} holds no model of the family t1d; give a model.safetensors of t1d train")
-    if "base" not in metadata and not any(name.startswith((PREFIX, "tables.")) for name in names):
+    try:
+        config = TokenizerConfig.from_json(metadata["config"])
+    except (TypeError, ValueError) as error:
+        raise WrongWeights(f"{path} was made by another release of t1d ({error})") from None
+    levels = len(config.token_strides)
+    if levels > MAX_LEVELS:
+        raise WrongWeights(f"{path} has {levels} levels; a file holds {MAX_LEVELS} at most")
+    tables = {f"tables.{level}" for level in range(levels)}
+    if "base" not in metadata and not tables <= set(names) and not any(name.startswith(PREFIX) for name in names):
         raise WrongWeights(f"{path} has no prior yet; train one with t1d train prior --model {path}")
-    config = TokenizerConfig.from_json(metadata["config"])
     return ModelCard(
         id=OWN_ID, name=path.absolute().parent.name if path.stem == "model" else path.stem, family="t1d",
         file=str(path.absolute()), sha256=sha256, patch=config.cell, strides=config.token_strides,

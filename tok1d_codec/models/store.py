@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -94,7 +95,7 @@ def load_prior(card: ModelCard) -> CountsModel:
     return StaticTables([tensors[f"tables.{level}"] for level in range(card.levels)])
 
 
-def load_model(name: str = "t1d", device: str = "auto", compiled: bool = False) -> Model:
+def load_model(name: str | os.PathLike = "t1d", device: str = "auto", compiled: bool = False) -> Model:
     """Name, or weight file of one's own, and device ("auto", "cpu", "cuda", "mps") -> model in float32, ready to run.
 
     Args:
@@ -134,7 +135,9 @@ def load_tokenizer(path: Path) -> Tokenizer:
     with torch.device("meta"):
         tokenizer = FAMILIES[metadata["family"]](read_config(metadata))
     own = tokenizer.state_dict().keys()  # a base may have codes that this model has no use for
-    tokenizer.load_state_dict({name: weights[name].float() for name in weights.keys() & own}, assign=True)
+    if missing := own - weights.keys():
+        raise WrongWeights(f"{path} lacks {', '.join(sorted(missing)[:3])}; give a whole model.safetensors")
+    tokenizer.load_state_dict({name: weights[name].float() for name in own}, assign=True)
     return tokenizer.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
