@@ -157,6 +157,12 @@ CARDS: tuple[ModelCard, ...] = (
         "8a517dcb76364267a47ea241b0f8beb7e6e9375c818c4b5b882fd2ccc0bef255",
         "2026-11, 7,073 photographs, two CPU cores, the prior of t1d-10 trained further",
     ),
+    _with_tokens_of(
+        _T1D_8,
+        12,
+        "8745d937412877e59c562b0fb61f33cb90c0e365c02d7da3a3b700533cd79763",
+        "2026-11, 7,073 photographs, two CPU cores, the decoder of t1d-11 trained further, on faces and text above all",
+    ),
 )
 
 
