@@ -171,7 +171,7 @@ _FORMATS = {
     "jpeg": _Format("JPEG", 65500, "libjpeg_turbo", "optimised Huffman tables, 4:2:0",
                     {"optimize": True, "subsampling": "4:2:0"}),
     "webp": _Format("WebP", 16383, "webp", "lossy, method 6", {"method": 6}),
-    "avif": _Format("AVIF", 32768, "avif", "4:2:0, speed 6", {"subsampling": "4:2:0", "speed": 6}),
+    "avif": _Format("AVIF", 32768, "avif", "4:2:0, speed 0", {"subsampling": "4:2:0", "speed": 0}),
 }
 # Full size at the last of these takes 0.3 to 0.8 bpp, far above what t1d is made for.
 _QUALITIES = {"jpeg": (1, 5, 10, 20), "webp": (0, 5, 20, 50), "avif": (1, 10, 20, 35)}
