@@ -187,6 +187,9 @@ def open_codec(
 
         model = load_model(model_name, device)
         card = model.card
-        name = model_name if model_name == name else f"own-{card.name}-{card.sha256[:6]}" if card.id == OWN_ID else card.name
-        return T1dCodec(model, rates_bpp, effort, name if name.startswith("t1d") else f"t1d-{name}")
+        if card.id == OWN_ID:
+            name = f"t1d-own-{card.name}-{card.sha256[:6]}"
+        elif model_name != name:
+            name = card.name if card.name.startswith("t1d") else f"t1d-{card.name}"
+        return T1dCodec(model, rates_bpp, effort, name)
     return PillowCodec(name, _QUALITIES[name])

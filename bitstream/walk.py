@@ -62,7 +62,7 @@ class Walk:
             for level, groups in groupby(self.model.groups(self.shapes), key=lambda group: group.level):
                 if level != done:
                     raise ValueError(f"the model has a group of level {level} where {done} was due")
-                self.present = None
+                self.present = None  # where the payload ends within the mask
                 self.present = self._mask(level)
                 self._tokens(level, groups, self.present)
                 crc = token_crc(self.known[level], crc)

@@ -177,8 +177,6 @@ def detokenize(tokens: Sequence[np.ndarray], height: int, width: int, model: Mod
     return render(levels, model.tokenizer, height, width)
 
 
-
-
 def _check_levels(levels: int | None, model: Model) -> None:
     if levels is not None and not 1 <= levels <= model.card.levels:
         raise ValueError(f"{levels} levels; model {model.card.name} has 1 to {model.card.levels}")
@@ -188,8 +186,6 @@ def _tokens(image: Tensor, model: Model) -> tuple[list[np.ndarray], list[np.ndar
     """What `to_image` gave -> its tokens and their urgency, as `Tokenizer.rank` has them."""
     tokens, urgency = model.tokenizer.rank(image)
     return [t[0].cpu().numpy() for t in tokens], None if urgency is None else [u[0].cpu().numpy() for u in urgency]
-
-
 
 
 def _count(urgency: list[np.ndarray] | None) -> int:
@@ -258,7 +254,6 @@ def _decode(
     if complete and decoded.complete < len(levels):
         levels = complete(levels, decoded.complete, model.prior, present=decoded.present)
     return render(levels, model.tokenizer, header.height, header.width, header.scale), decoded
-
 
 
 def read_tokens(container: Container, card: ModelCard, prior: CountsModel | None = None) -> Decoded:

@@ -36,7 +36,7 @@ def pairs(names: Sequence[Path], out: str | None, suffixes: Collection[str], end
         if len(names) != 2:
             raise click.UsageError("give IN and OUT, or any number of IN and -o OUT")
         return [(names[0], names[1])]
-    folders = [name for name in names if name.is_dir()]
+    folders = {name for name in names if name.is_dir()}
     if len(names) == 1 and not folders and (Path(out).suffix or out == str(STREAM)) and not os.path.isdir(out):
         return [(names[0], Path(out))]
     if STREAM in names or out == str(STREAM):

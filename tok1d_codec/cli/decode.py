@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tok1d_codec.cli import batch, options
 from tok1d_codec.cli.options import say, use_threads
-
-if TYPE_CHECKING:
-    from tok1d_codec.models.store import Model
 
 
 @click.command()
@@ -42,14 +38,11 @@ def decode(names: tuple[Path, ...], out: str | None, format: str | None, partial
     from tok1d_codec.image.files import check_output, read_bytes
     from tok1d_codec.image.io import output_format, write_picture
     from tok1d_codec.models.cards import OWN_ID, card_by_id
+    from tok1d_codec.models.store import load_model
 
     pairs = batch.pairs(names, out, (".t1d",), f".{format or 'png'}")
 
-    @cache
-    def load(name: str, device: str) -> Model:
-        from tok1d_codec.models.store import load_model
-
-        return load_model(name, device)
+    load = cache(load_model)
 
     def work(source: Path, target: Path) -> None:
         output_format(target, format)

@@ -91,7 +91,7 @@ def encode(names: tuple[Path, ...], out: str | None, quality: float | None, bpp:
         raise click.UsageError("--roi is of one picture; encode it alone")
 
     @cache
-    def loaded() -> Model:
+    def load() -> Model:
         use_threads(threads)
         from tok1d_codec.models.store import load_model
 
@@ -112,12 +112,12 @@ def encode(names: tuple[Path, ...], out: str | None, quality: float | None, bpp:
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--roi") from None
         read = time.perf_counter()
-        ready_model = loaded()
+        loaded = load()
         from tok1d_codec.codec import encode as encode_pixels
 
         ready = time.perf_counter()
         data = encode_pixels(
-            picture.pixels, ready_model, levels, quality=quality, bpp=bpp, size=size, effort=effort, roi=roi,
+            picture.pixels, loaded, levels, quality=quality, bpp=bpp, size=size, effort=effort, roi=roi,
             faces=faces, text=text, progress=bool(sys.stderr and sys.stderr.isatty()),
         )  # fmt: skip
         done = time.perf_counter()
@@ -129,7 +129,7 @@ def encode(names: tuple[Path, ...], out: str | None, quality: float | None, bpp:
             say(f"seconds: read {read - start:.2f}, load model {ready - read:.2f}, encode {done - ready:.2f}")
 
     if len(pairs) > 1:
-        loaded()  # a model that cannot be is said once, not for every file
+        load()  # a model that cannot be is said once, not for every file
     batch.each(pairs, out, work)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import MissingData
+from ..image.files import atomic_write
 from ..nn.faces import find_faces
 from ..nn.text import find_text
 from .shards import Pictures
@@ -54,9 +54,7 @@ def find_subjects(pictures: Pictures, kind: str, cache: Path) -> dict[int, list[
         numbers = tqdm(range(len(pictures)), desc=f"find {kind}", unit=" pictures")
         boxes = {i: KINDS[kind](_as_image(pictures[i])) for i in numbers}
         found = {"pictures": known, "boxes": {str(i): b for i, b in boxes.items() if b}}
-        partial = cache.with_suffix(".partial")
-        partial.write_text(json.dumps(found))
-        os.replace(partial, cache)
+        atomic_write(cache, json.dumps(found).encode(), force=True)
     if not found["boxes"]:
         raise MissingData(f"no {kind} was found in {len(pictures)} pictures to train on; leave out --{kind}-share")
     return {int(i): [tuple(box) for box in boxes] for i, boxes in found["boxes"].items()}

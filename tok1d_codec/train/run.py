@@ -50,21 +50,18 @@ def run_training(
             picture that shows what is asked for.
     """
     run = RunFolder(out)
-    config = run.planned() if resume else preset(preset_name)
-    if not resume:
-        config = replace(config, face_share=face_share, text_share=text_share)
-    if quantizer and not resume:
-        config = with_quantizer(config, quantizer)
+    weights = None
+    if resume:
+        config = run.planned()
+    else:
+        config = replace(preset(preset_name), face_share=face_share, text_share=text_share)
+        config = with_quantizer(config, quantizer) if quantizer else config
+        if init:
+            model, weights = _read_model(init)
+            config = replace(config, coefficient_share=0.0)
+            config = _for_decoder(config, model) if decoder_only else config
+        keep_prior(weights if init and decoder_only else {}, run.kept_prior)
     config = config if minutes is None else replace(config, minutes=minutes)
-    weights, kept = None, {}
-    if init and not resume:
-        model, weights = _read_model(init)
-        config = replace(config, coefficient_share=0.0)
-        if decoder_only:
-            config = _for_decoder(config, model)
-            kept = weights
-    if not resume:
-        keep_prior(kept, run.kept_prior)
     files, held_out = split_sources(sources, validation)
     hardware = _hardware(device, precision, compile_losses)
     try:

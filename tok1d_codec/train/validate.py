@@ -30,7 +30,7 @@ class Validation:
         Bits, PSNR and LPIPS of each prefix of the tokens; usage of each codebook, as a share of it.
         """
         model, sizes = trainee.model, trainee.model.codebook_sizes
-        device = next(model.parameters()).device
+        device = model.device
         sums: dict[int, np.ndarray] = {}  # of each prefix: bits, PSNR, LPIPS
         used: list[list[Tensor]] = [[] for _ in sizes]
         for number, part in enumerate(self.crops.split(CHUNK)):
