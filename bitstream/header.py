@@ -60,7 +60,7 @@ class Header:
             ("height", 1, MAX_SIDE),
             ("levels", 1, MAX_LEVELS),
             ("coding", 0, 1),
-            ("version", *VERSIONS),
+            ("version", VERSIONS[0], VERSIONS[-1]),
             ("varied", 0, 0 if self.version == 1 else 1),
             ("scale", 0, 0 if self.version == 1 else MAX_SCALE),
         ):
