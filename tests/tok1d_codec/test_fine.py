@@ -87,7 +87,7 @@ def test_tokens_take_away_what_they_say(model, photo, monkeypatch):
 def test_fine_tokens_depend_on_how_many_of_a_block_are_kept(model, photo):
     fine, image = model.tokenizer.fine, as_image(photo)[..., :160, :208]
     rest = image - image.mean((2, 3), keepdim=True)
-    nearest = fine.quantizer.encode(fine.components(rest))[0]
+    nearest = fine.quantizer.encode(fine.components(rest))
     (first, second), _ = fine.encode(rest)
     assert torch.equal(first[:, 0], nearest[0]) and (second[:, 0] == -1).all()
     assert not torch.equal(first[:, 1], first[:, 0])
@@ -157,7 +157,6 @@ def test_tokens_are_those_of_encode(model, photo):
     assert [t.shape for t in codec.tokenize(photo, model, 4)] == model.card.token_shapes(165, 213, 4)
     plain = model.tokenizer.encode(as_image(photo))
     assert [tuple(t.shape[1:]) for t in plain] == model.card.token_shapes(165, 213)
-    assert [len(model.tokenizer.encode(as_image(photo), levels)) for levels in (2, 4)] == [2, 4]
 
 
 def squared(original: torch.Tensor):

@@ -30,10 +30,11 @@ def test_counts():
 
 
 @pytest.mark.parametrize("height, width", [(40, 300), (481, 257), (500, 256)])
-def test_tiles_that_agree_leave_no_seam(height, width):
+def test_tiles_that_agree_leave_no_seam(height, width, monkeypatch):
+    monkeypatch.setattr("tok1d_codec.tokenizer.tiling.BATCH", 3)
     torch.manual_seed(0)
     images = torch.rand(2, 3, height, width)
-    tiles = list(cut(images, batch=3))
+    tiles = list(cut(images))
     assert max(map(len, tiles)) <= 3 and sum(map(len, tiles)) == 2 * tile_count(height, width)
     assert torch.allclose(blend(tiles, 2, height, width), images, atol=1e-6)
     constant = blend((torch.ones_like(t) for t in tiles), 2, height, width)

@@ -130,8 +130,6 @@ def test_any_size(height, width):
 
 def test_what_does_not_decode_is_refused():
     tokenizer = random_model(TINY).tokenizer
-    with pytest.raises(ValueError, match="2 levels"):
-        tokenizer.encode(torch.rand(1, 3, 8, 8), levels=2)
     with pytest.raises(ValueError, match=r"\(1, 1, 31\)"):
         tokenizer.decode([torch.zeros(1, 1, 31, dtype=torch.int64)], 8, 8)
 

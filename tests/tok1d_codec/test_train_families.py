@@ -164,7 +164,8 @@ def test_small_presets_compare_at_one_rate_and_cost():
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as count:
         model = trainee(preset("base"), "meta").model
         z = model.encoder(model.encoder.coefficients(torch.rand(1, 3, 256, 256)))
-        model.decoder(z, torch.zeros(1, 1, 8, 8, dtype=torch.int64))
+        depth = torch.zeros(1, 1, 8, 8, dtype=torch.int64)
+        model.decoder.pixels(*model.decoder.features(z, depth), depth)
     assert round(count.get_total_flops() / 1e9, 1) == 8.6
 
 

@@ -84,11 +84,6 @@ class IntegerPrior:
             self._to_counts(logits, counts[start : start + BLOCK])
         return counts
 
-    def logits(self, known: Sequence[np.ndarray], group: Group) -> np.ndarray:
-        """As `counts` -> float64 (m, n) in nats, up to a constant of the row: what training compares with."""
-        weight, bias = self._layer(f"out.{group.level}", f"bias.out.{group.level}", "shift.out", group.level)
-        return (self._matmul(self._code(known, group), weight) + bias).astype(np.float64) / 32
-
     def _code(self, known: Sequence[np.ndarray], group: Group) -> np.ndarray:
         """Known tokens, positions -> float32 (m, CODE), integers: everything but the last layer."""
         level, stride = group.level, self.strides[group.level]

@@ -40,8 +40,8 @@ class Tokenizer(nn.Module, ABC):
         return []
 
     @abstractmethod
-    def encode(self, images: Tensor, levels: int | None = None) -> list[Tensor]:
-        """(B, 3, H, W) in [0, 1], any size -> indices of the first `levels` levels (all, if None)."""
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) in [0, 1], any size -> indices of all levels."""
 
     def rank(self, images: Tensor) -> tuple[list[Tensor], list[Tensor] | None]:
         """(B, 3, H, W) in [0, 1] -> the best tokens, and which are due first: the larger, the sooner.

@@ -32,23 +32,13 @@ class ResidualVQ(nn.Module):
     def codebook(self, level: int) -> Tensor:
         return getattr(self, f"codebook{level}")
 
-    def encode(self, z: Tensor, levels: int | None = None) -> tuple[list[Tensor], Tensor]:
-        """Latents -> the nearest codes, level by level, and what they leave over.
-
-        Args:
-            z: (B, D, h, w), float32.
-            levels: how many; all, if None.
-
-        Returns:
-            per level (B, h', w') int64 indices, h' = ceil(h / stride); mean squared error of the latents
-            after each level (B, levels, h, w).
-        """
-        indices, errors, rest = [], [], z.float()
-        for level in range(len(self.strides) if levels is None else levels):
+    def encode(self, z: Tensor) -> list[Tensor]:
+        """Latents (B, D, h, w) -> the nearest codes, per level (B, h', w') int64 indices, h' = ceil(h / stride)."""
+        indices, rest = [], z.float()
+        for level in range(len(self.strides)):
             indices.append(self.nearest(level, rest))
             rest = rest - self.look_up(level, indices[-1], z.shape[-2:])
-            errors.append(rest.square().mean(1))
-        return indices, torch.stack(errors, dim=1)
+        return indices
 
     def decode(self, indices: list[Tensor], size: tuple[int, int]) -> Tensor:
         """Indices of the first levels, -1 for absent -> (B, D, h, w) float32, the sum of their code vectors."""
@@ -80,29 +70,22 @@ class ResidualVQ(nn.Module):
         best = [relative_distances(rows, self.codebook(level)).argmin(1) for rows in flat.split(8192)]  # bounds the memory
         return torch.cat(best).view(b, h, w)
 
-    def forward(self, z: Tensor, update: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Quantize for training.
-
-        Args:
-            z: (B, D, h, w) latents, float32.
-            update: move the codebooks towards the latents.
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Quantize latents (B, D, h, w), float32, for training, and move the codebooks towards them.
 
         Returns:
             sums of the code vectors of the first 1, 2, ... levels (levels, B, D, h, w), without gradient;
-            commitment loss (scalar); indices of every level.
+            commitment loss (scalar).
         """
-        total, sums, indices = torch.zeros_like(z), [], []
-        commitment = z.new_zeros(())
+        total, sums, commitment = torch.zeros_like(z), [], z.new_zeros(())
         for level in range(len(self.strides)):
             rest = self.pool(level, z.detach() - total)
             index = self._nearest(level, rest)
-            if update:
-                self._follow(level, rest, index)
+            self._follow(level, rest, index)
             total = total + self.look_up(level, index, z.shape[-2:])
             commitment = commitment + F.mse_loss(z, total)
             sums.append(total)
-            indices.append(index)
-        return torch.stack(sums), commitment / len(self.strides), indices
+        return torch.stack(sums), commitment / len(self.strides)
 
     @torch.no_grad()
     def _follow(self, level: int, rest: Tensor, index: Tensor) -> None:

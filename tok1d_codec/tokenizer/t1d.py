@@ -91,10 +91,6 @@ class Decoder(nn.Module):
         coefficients = self.coefficient_head(x).float()
         return x, coefficients + F.pad(z.float(), (0, coefficients.shape[-1] - z.shape[-1]))
 
-    def forward(self, z: Tensor, depth: Tensor) -> Tensor:
-        """Latents (B, D, h, w), levels in use (B, 1, h, w) -> (B, 3, H, W), about [-1, 1], in one piece."""
-        return self.pixels(*self.features(z, depth), depth)
-
     def pixels(self, x: Tensor, coefficients: Tensor, depth: Tensor, added: Tensor | None = None) -> Tensor:
         """What `features` gave, and the levels in use -> (B, 3, H, W), about [-1, 1], in one piece.
 
@@ -108,15 +104,13 @@ class Decoder(nn.Module):
         images = remove_repeats(images, share, self.patch) if self.remove_repeats else images
         return smooth_chroma(images, share, self.patch) if self.smooth_chroma else images
 
-    def pixels_tiled(
-        self, x: Tensor, coefficients: Tensor, depth: Tensor, added: Added | None = None, tile: int | None = None
-    ) -> Tensor:
+    def pixels_tiled(self, x: Tensor, coefficients: Tensor, depth: Tensor, added: Added | None = None) -> Tensor:
         """The same picture from tiles that overlap by more than the head sees: bounded memory, no seam.
 
         `added(top, bottom, left, right)` gives what `pixels` takes, for these rows and columns of patches.
         """
         b, h, w, _ = x.shape
-        tile = tile or (TILE if x.device.type == "cpu" else GPU_TILE)
+        tile = TILE if x.device.type == "cpu" else GPU_TILE
         p = self.patch
         out = x.new_empty((b, 3, h * p, w * p))
         for top in range(0, h, tile):
@@ -198,13 +192,10 @@ class T1DTokenizer(Tokenizer):
         start(self, images, weights)
 
     @torch.inference_mode()
-    def encode(self, images: Tensor, levels: int | None = None) -> list[Tensor]:
-        """(B, 3, H, W) in [0, 1], any size -> indices of the first levels, [(B, rows, cols) int64, ...]."""
-        levels = len(self.codebook_sizes) if levels is None else levels
-        indices = self.quantizer.encode(self.latents(images), min(levels, self.coarse))[0]
-        if fine := max(levels - self.coarse, 0):
-            indices = indices + [level[:, fine - 1] for level in self._fine(images, indices)[0][:fine]]
-        return indices
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) in [0, 1], any size -> indices of all levels, [(B, rows, cols) int64, ...]."""
+        indices = self.quantizer.encode(self.latents(images))
+        return indices + deepest(self._fine(images, indices)[0]) if self.fine else indices
 
     @torch.inference_mode()
     def rank(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:

@@ -44,13 +44,8 @@ class TiledTokenizer(Tokenizer):
         """Code vectors (B, tokens, D) -> (B, 3, TILE, TILE), about [0, 1]."""
 
     @torch.inference_mode()
-    def encode(self, images: Tensor, levels: int | None = None) -> list[Tensor]:
-        """(B, 3, H, W) in [0, 1], any size -> [(B, tiles, tokens) int64], row by row of tiles.
-
-        Raises: ValueError for `levels` other than 1 or None.
-        """
-        if levels not in (None, 1):
-            raise ValueError(f"{levels} levels; this family has 1")
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) in [0, 1], any size -> [(B, tiles, tokens) int64], row by row of tiles."""
         tokens = [self.quantize.nearest(self.latents(tiles)) for tiles in cut(images)]
         return [torch.cat(tokens).view(len(images), -1, self.tokens)]
 

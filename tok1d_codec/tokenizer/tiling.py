@@ -14,17 +14,17 @@ BATCH, GPU_BATCH = 4, 32  # tiles that go through a network at once: bounds its 
 
 
 def batch_size(device: torch.device) -> int:
+    """-> how many tiles go through a network at once there."""
     return BATCH if device.type == "cpu" else GPU_BATCH
 
 
-def cut(images: Tensor, batch: int | None = None) -> Iterator[Tensor]:
+def cut(images: Tensor) -> Iterator[Tensor]:
     """(B, 3, H, W) -> batches of its tiles (n, 3, TILE, TILE), picture by picture, row by row.
 
     A side below TILE is padded at its right or bottom by repeating the edge.
     """
     height, width = images.shape[-2:]
-    batch = batch or batch_size(images.device)
-    corners = tile_corners(height, width)
+    batch, corners = batch_size(images.device), tile_corners(height, width)
     images = F.pad(images, (0, max(TILE - width, 0), 0, max(TILE - height, 0)), mode="replicate")
     places = [(image, top, left) for image in images for top, left in corners]
     for start in range(0, len(places), batch):

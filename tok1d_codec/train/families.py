@@ -121,7 +121,7 @@ class T1DTrainee(Trainee):
             depth = self._depth(errors)
             kept = self.model.quantizer.decode(choose(tokens, depth), z.shape[-2:])
             return coefficients, kept, depth, z.new_zeros(())
-        sums, commitment, _ = self.model.quantizer(z, update=True)
+        sums, commitment = self.model.quantizer(z)
         depth = self._depth((z.detach() - sums).square().mean(2).transpose(0, 1))
         kept = sums.gather(0, (depth - 1)[None].expand(1, *z.shape))[0]
         return coefficients, z + (kept - z).detach(), depth, commitment
