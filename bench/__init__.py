@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tok1d_codec.effort import ALEX_WEIGHTS as LPIPS_ALEX  # noqa: F401
-
 CODECS = ("t1d", "jpeg", "webp", "avif")
 
 

@@ -15,9 +15,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from skimage.filters import gaussian
 from torch import Tensor
 
-from bench import LPIPS_ALEX
 from tok1d_codec.effort import LEAST_SIDE
-from tok1d_codec.nn.lpips import LPIPS
+from tok1d_codec.nn.lpips import ALEX_WEIGHTS, LPIPS
 
 PEAK = 255.0
 WINDOW, SIGMA = 11, 1.5
@@ -188,7 +187,7 @@ def _gaussian(size: int) -> tuple[float, ...]:
 
 @lru_cache(maxsize=1)
 def _alex() -> LPIPS:
-    return LPIPS("alex", weights=LPIPS_ALEX)
+    return LPIPS("alex", weights=ALEX_WEIGHTS)
 
 
 @torch.inference_mode()

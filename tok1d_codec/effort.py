@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,9 +11,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .tokenizer.base import Loss
-
-ALEX_WEIGHTS = Path(__file__).parents[1] / "bench" / "weights" / "lpips_alex.safetensors"
-"""AlexNet features (torchvision, BSD-3-Clause) and LPIPS v0.1 heads (BSD-2-Clause), float32; installed with t1d."""
 
 STEPS = (0, 1, 2, 3, 5, 7, 10, 14, 21, 32)  # effort 0 to 9 -> passes through the decoder, forward and back
 QUICK_SIDE = 1024  # pixels; a picture of no longer sides is refined in one piece, in seconds
@@ -41,7 +37,7 @@ def perceptual_loss(device: torch.device) -> Loss:
     import torch
     from torch.nn.functional import pad
 
-    from .nn.lpips import LPIPS
+    from .nn.lpips import ALEX_WEIGHTS, LPIPS
     from .nn.plainness import plainness
 
     with torch.inference_mode(False):

@@ -9,15 +9,14 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from skimage import data
 
-from bench import LPIPS_ALEX
-from tok1d_codec.nn.lpips import LPIPS
+from tok1d_codec.nn.lpips import ALEX_WEIGHTS, LPIPS
 
 SHIFT, SCALE = np.array([-.030, -.088, -.188]), np.array([.458, .448, .450])
 
 
 @pytest.fixture(scope="module")
 def alex() -> LPIPS:
-    return LPIPS("alex", weights=LPIPS_ALEX)
+    return LPIPS("alex", weights=ALEX_WEIGHTS)
 
 
 def astronaut() -> torch.Tensor:
@@ -27,7 +26,7 @@ def astronaut() -> torch.Tensor:
 
 def plain_lpips(x: np.ndarray, y: np.ndarray) -> float:
     """Two pictures (H, W, 3) in [-1, 1] -> LPIPS, layer by layer in float64."""
-    weights = {name: tensor.double() for name, tensor in load_file(LPIPS_ALEX).items()}
+    weights = {name: tensor.double() for name, tensor in load_file(ALEX_WEIGHTS).items()}
     convolutions = ((0, 4, 2), (3, 1, 2), (6, 1, 1), (8, 1, 1), (10, 1, 1))  # number, stride, padding
     pair = [torch.from_numpy(((z - SHIFT) / SCALE).transpose(2, 0, 1)[None]) for z in (x, y)]
     total = 0.0
@@ -87,7 +86,7 @@ def test_no_parameter_is_trained(alex):
 
 def test_gradient_is_finite_where_all_features_are_zero():
     """A network without bias has zero features for the picture that the scaling layer maps to zero."""
-    net = LPIPS("alex", weights=LPIPS_ALEX)
+    net = LPIPS("alex", weights=ALEX_WEIGHTS)
     for name, parameter in net.named_parameters():
         if name.endswith("bias"):
             parameter.zero_()
@@ -130,6 +129,6 @@ def test_vgg_takes_torchvision_names_in_half_precision(tmp_path):
 
 def test_wrong_net_and_wrong_weights_are_errors():
     with pytest.raises(ValueError, match="alex, vgg"):
-        LPIPS("squeeze", weights=LPIPS_ALEX)
+        LPIPS("squeeze", weights=ALEX_WEIGHTS)
     with pytest.raises(RuntimeError):
-        LPIPS("vgg", weights=LPIPS_ALEX)
+        LPIPS("vgg", weights=ALEX_WEIGHTS)

@@ -15,7 +15,6 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import LPIPS_ALEX
 from tok1d_codec.cli import main
 from tok1d_codec.codec import decode, encode
 from tok1d_codec.data.crops import centre_crops, random_crops, to_signed
@@ -51,7 +50,7 @@ def trainer(folder, tmp_path) -> Trainer:
     config = replace(preset("tiny"), minutes=100.0, coefficient_share=0.01)
     pictures = load_pictures([folder / "train-000.tar"], tmp_path / "train.u8", config.crop)
     validation = Validation(centre_crops(pictures, 2, config.crop))
-    trainer = Trainer(config, pictures, validation, RunFolder(tmp_path), Hardware(), LPIPS_ALEX, None)
+    trainer = Trainer(config, pictures, validation, RunFolder(tmp_path), Hardware(), None)
     trainer.start()
     return trainer
 
@@ -183,7 +182,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(trainer, folder, tmp_pat
     trainer.save()
     expected = [trainer.train_step() for _ in range(3)]
     again = Trainer(
-        trainer.config, trainer.pictures, trainer.validation, trainer.run, Hardware(), LPIPS_ALEX, None, seed=7
+        trainer.config, trainer.pictures, trainer.validation, trainer.run, Hardware(), None, seed=7
     )
     again.resume()
     assert again.minutes == 60.0
@@ -223,7 +222,7 @@ def test_the_command_trains_exports_and_resumes(folder, tmp_path, capsys, monkey
 def test_what_is_exported_encodes_and_decodes(folder, tmp_path, photo):
     from tok1d_codec.train.run import run_training
 
-    file = run_training([str(folder)], [], tmp_path / "run", "tiny", 0.02, alex=LPIPS_ALEX, device="cpu")
+    file = run_training([str(folder)], [], tmp_path / "run", "tiny", 0.02, device="cpu")
     from safetensors import safe_open
 
     with safe_open(file, framework="np") as stored:

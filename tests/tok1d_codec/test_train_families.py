@@ -11,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import LPIPS_ALEX
 from tok1d_codec.cli import main
 from tok1d_codec.data.crops import centre_crops, random_crops
 from tok1d_codec.data.shards import load_pictures
@@ -41,7 +40,7 @@ def folder(tmp_path_factory) -> Path:
 def started(config: TrainConfig, folder: Path, run: Path, start: bool = True) -> Trainer:
     pictures = load_pictures([folder / "a.png", folder / "b.png"], run / "train.u8", config.crop)
     validation = Validation(centre_crops(pictures, 2, config.crop))
-    trainer = Trainer(config, pictures, validation, RunFolder(run), Hardware(), LPIPS_ALEX, None)
+    trainer = Trainer(config, pictures, validation, RunFolder(run), Hardware(), None)
     if start:
         trainer.start()
     return trainer

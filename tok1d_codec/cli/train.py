@@ -55,8 +55,6 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
               decoder_only: bool, face_share: float, text_share: float, resume: bool, device: str, threads: int | None,
               precision: str, compile_: bool, lpips_vgg: Path | None, seed: int) -> None:  # fmt: skip
     """Train a tokenizer. Start it with torchrun for several processes."""
-    from bench import LPIPS_ALEX
-
     from ..train.presets import PRESETS, default_preset
     from ..train.run import run_training
     from ..train.state import RunFolder
@@ -80,7 +78,7 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
         raise click.BadParameter(f"{out} trains {planned}; leave it out to go on with that", param_hint="--family")
     options.use_threads(threads)
     model = run_training(
-        list(sources), list(validation), out, preset_name, minutes, alex=LPIPS_ALEX,
+        list(sources), list(validation), out, preset_name, minutes,
         vgg=lpips_vgg or _default_vgg(), init=init, resume=resume, device=device, precision=precision,
         compile_losses=compile_, seed=seed, quantizer=quantizer, decoder_only=decoder_only,
         face_share=face_share, text_share=text_share,

@@ -1,6 +1,6 @@
 """LPIPS: how different two pictures look, from the features of a classification network.
 
-Used twice: as the metric of the benchmark (net "alex") and as a loss in training (either net).
+The metric of the benchmark and what `--effort` descends (net "alex"), and a loss in training (either net).
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+ALEX_WEIGHTS = Path(__file__).parents[1] / "models" / "lpips_alex.safetensors"
+"""AlexNet features (torchvision, BSD-3-Clause) and LPIPS v0.1 heads (BSD-2-Clause), float32; installed with t1d."""
 
 EPSILON = 1e-10
 # Stands in for a zero under the square root: far too small to change a value, but with a finite slope.

@@ -50,8 +50,7 @@ class Trainer:
 
     def __init__(
         self, config: TrainConfig, pictures: Pictures, validation: Validation, run: RunFolder,
-        hardware: Hardware, alex: Path, vgg: Path | None, seed: int = 0,
-        subjects: Sequence[Subjects] = (),
+        hardware: Hardware, vgg: Path | None, seed: int = 0, subjects: Sequence[Subjects] = (),
     ) -> None:  # fmt: skip
         self.config, self.pictures, self.subjects, self.validation = config, pictures, subjects, validation
         self.run, self.hardware = run, hardware
@@ -60,7 +59,7 @@ class Trainer:
         self.shared_rng = torch.Generator().manual_seed(seed)  # the same draws in every process
         self.trainee = trainee(config, hardware.device)
         self.model = self.trainee.model
-        self.losses = PixelLosses(config, alex, vgg, hardware.compile).to(hardware.device)
+        self.losses = PixelLosses(config, vgg, hardware.compile).to(hardware.device)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), config.rate, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
         )

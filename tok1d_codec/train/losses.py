@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import MissingData, WrongWeights
 from ..nn.blocks import box_mean, steps
 from ..nn.discriminator import PatchDiscriminator, hinge_loss
-from ..nn.lpips import LPIPS
+from ..nn.lpips import ALEX_WEIGHTS, LPIPS
 from ..nn.plainness import plainness
 from .presets import TrainConfig
 
@@ -30,11 +30,11 @@ class PixelLosses(nn.Module):
     of the work, the same expectation, two scales.
     """
 
-    def __init__(self, config: TrainConfig, alex: Path, vgg: Path | None, compile_distance: bool) -> None:
+    def __init__(self, config: TrainConfig, vgg: Path | None, compile_distance: bool) -> None:
         """Raises: MissingData, WrongWeights, for the LPIPS weight files."""
         super().__init__()
         self.config = config
-        self.nets = nn.ModuleList([_lpips("alex", alex)])
+        self.nets = nn.ModuleList([_lpips("alex", ALEX_WEIGHTS)])
         self.weights = [config.alex_weight]
         if vgg is not None and config.vgg_weight:
             self.nets.append(_lpips("vgg", vgg))

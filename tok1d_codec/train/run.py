@@ -26,7 +26,7 @@ FINE_CHANNELS = 96  # of a new `FineBranch`
 
 
 def run_training(
-    sources: list[str], validation: list[str], out: Path, preset_name: str, minutes: float | None, *, alex: Path,
+    sources: list[str], validation: list[str], out: Path, preset_name: str, minutes: float | None, *,
     vgg: Path | None = None, init: Path | None = None, resume: bool = False, device: str = "auto", precision: str = "auto",
     compile_losses: bool = False, seed: int = 0, quantizer: str | None = None, decoder_only: bool = False,
     face_share: float = 0.0, text_share: float = 0.0,
@@ -37,7 +37,7 @@ def run_training(
         sources: tars, pictures or folders of them; what `validation` names is held out, else what is
             named val*, else every 50th file.
         preset_name: it decides the family. Ignored with `resume`: the run goes on as it was planned.
-        alex, vgg: LPIPS weight files; without `vgg` that loss is left out.
+        vgg: LPIPS weight file of that net; without it its loss is left out.
         init: model file to start from; the first stage, without pixels, is then left out.
         decoder_only: the model `init` keeps its encoder, codes and prior, so that its tokens keep their meaning;
             the decoder may get more layers if it has no fine levels; if it has them but no branch that hears them,
@@ -73,7 +73,7 @@ def run_training(
         if hardware.world > 1 and hardware.rank == 0:
             torch.distributed.barrier()
         crops = centre_crops(held_out_pictures, config.validation_pictures, config.crop)
-        trainer = Trainer(config, pictures, Validation(crops), run, hardware, alex, vgg, seed, subjects)
+        trainer = Trainer(config, pictures, Validation(crops), run, hardware, vgg, seed, subjects)
         if resume:
             trainer.resume()
         else:
