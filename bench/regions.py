@@ -13,11 +13,11 @@ import torch
 
 from bench import report
 from bench.codecs import T1dCodec
+from bench.contact_sheet import Cell, contact_sheet, shrunk
 from bench.datasets import open_dataset
 from bench.metrics import Reference
 from bench.records import environment
-from tok1d_codec.cli.contact_sheet import Cell, contact_sheet, shrunk
-from tok1d_codec.cli.showcase import Webp, figures, webp_files
+from bench.showcase import Webp, figures, webp_files
 from tok1d_codec.image.io import read_picture, write_picture
 from tok1d_codec.models.store import load_model
 

@@ -19,7 +19,6 @@ LAYERS = {
     "tok1d_codec": 6,  # its lazy public names
     "tok1d_codec.train": 6, "bench": 6,
     "tok1d_codec.cli": 7,
-    "bench.regions": 8,  # a command of its own, which draws a sheet as those do
 }  # fmt: skip
 
 

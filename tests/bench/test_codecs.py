@@ -8,9 +8,8 @@ from skimage import data
 
 from bench import CODECS, codecs, plots
 from bench.codecs import RATES_BPP, PillowCodec, Setting, T1dCodec, open_codec
-from tok1d_codec.cli.showcase import webp_files
+from bench.showcase import webp_files
 from tok1d_codec.errors import BadPicture
-
 
 
 @pytest.fixture(scope="module")

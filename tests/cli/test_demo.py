@@ -6,10 +6,10 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
+from bench import showcase
+from bench.contact_sheet import LINE, MARGIN, Cell, contact_sheet
 from bench.metrics import psnr_rgb
-from tok1d_codec.cli import showcase
-from tok1d_codec.cli.contact_sheet import LINE, MARGIN, Cell, contact_sheet
-from tok1d_codec.cli.showcase import best_webp
+from bench.showcase import best_webp
 
 
 def test_demo(model, folder, run, monkeypatch):

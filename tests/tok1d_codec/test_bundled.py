@@ -94,7 +94,7 @@ def test_it_beats_webp_of_the_same_size(photo):
     from skimage.data import astronaut
 
     from bench.metrics import Reference
-    from tok1d_codec.cli.showcase import best_webp
+    from bench.showcase import best_webp
 
     model, pixels = load_model("t1d", "cpu"), np.ascontiguousarray(astronaut())
     data = codec.encode(pixels, model, levels=3)

@@ -24,14 +24,14 @@ from tok1d_codec.cli.options import FILE, say, use_threads
 def compare(sources: tuple[Path, ...], target: Path, rates_bpp: tuple[float, ...], width: int | None,
             effort: int | None, model: str, device: str, threads: int | None, force: bool) -> None:  # fmt: skip
     """Show the pictures IN at several rates, each beside WebP of the same number of bytes."""
-    from tok1d_codec.cli.contact_sheet import contact_sheet, shrunk
+    from bench.contact_sheet import contact_sheet, shrunk
     from tok1d_codec.image.io import check_output, output_format, read_picture, write_picture
 
     output_format(target)
     check_output(target, force)
     pictures = [(source, read_picture(source)) for source in sources]
     use_threads(threads)
-    from tok1d_codec.cli.showcase import RATES_BPP, pairs, sheet_rows
+    from bench.showcase import RATES_BPP, pairs, sheet_rows
     from tok1d_codec.models.store import load_model
 
     loaded, rows = load_model(model, device=device), []

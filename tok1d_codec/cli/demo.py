@@ -21,7 +21,7 @@ def demo(folder: Path, model: str, device: str, threads: int | None, force: bool
 
     OUTDIR/contact-sheet.png shows them all, beside the files themselves and what the t1d files decode to.
     """
-    from tok1d_codec.cli.showcase import check_folder, write_showcase
+    from bench.showcase import check_folder, write_showcase
 
     check_folder(folder, force)
     use_threads(threads)

@@ -11,8 +11,8 @@ import numpy as np
 import skimage.data
 
 from bench.codecs import SCALES, PillowCodec, Setting, encode_at
+from bench.contact_sheet import Cell, contact_sheet
 from bench.metrics import psnr_rgb
-from tok1d_codec.cli.contact_sheet import Cell, contact_sheet
 from tok1d_codec.codec import decode
 from tok1d_codec.image.io import atomic_write, check_output, write_picture
 
