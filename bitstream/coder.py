@@ -5,7 +5,7 @@ Range coding, or plain bits where that is not longer. SPEC.md has the arithmetic
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,8 +52,8 @@ def encode_tokens(levels: Levels, model: CountsModel, frame: Frame = Frame()) ->
         if (level[~alive_after(before, level.shape)] != ABSENT).any():
             raise ValueError("a token where the level before has none")
     plain, ranged = BitWriter(), RangeWriter()
-    Walk(_Raster(model), frame, plain, [t.shape for t in levels], levels).run()
-    Walk(model, frame, ranged, [t.shape for t in levels], levels).run()
+    for writer in (plain, ranged):
+        Walk(model, frame, writer, [t.shape for t in levels], levels).run()
     packed, payload = plain.payload(), ranged.payload()
     return (Coding.RANGE, payload) if len(payload) < len(packed) else (Coding.PACKED, packed)
 
@@ -81,7 +81,7 @@ def decode_prefix(
     """
     if coding == Coding.PACKED:
         _check_packed_length(payload, shapes, sizes(model, len(shapes)), frame, cut)
-        model, reader = _Raster(model), BitReader(payload, cut)
+        reader = BitReader(payload, cut)
     else:
         reader = RangeReader(payload, cut)
     walk = Walk(model, frame, reader, shapes, None)
@@ -103,19 +103,6 @@ def _check_packed_length(
     most = -(-(sum(bits) + masks + frame.check_bits * len(shapes)) // 8)
     if len(payload) > most:
         raise FormatError(f"the payload has {len(payload)} bytes, its tokens {most} at most; get the file again")
-
-
-class _Raster:
-    """The sizes of another model; tokens row by row, with no counts."""
-
-    def __init__(self, model: CountsModel) -> None:
-        self.codebook_sizes = model.codebook_sizes
-
-    def groups(self, shapes: Sequence[Shape]) -> Iterable[Group]:
-        return [Group(level, np.arange(rows * cols)) for level, (rows, cols) in enumerate(shapes)]
-
-    def counts(self, known: Levels, group: Group) -> None:
-        return None
 
 
 def _checked_tokens(tokens: np.ndarray, size: int, varied: bool) -> np.ndarray:

@@ -67,10 +67,19 @@ def sizes(model: CountsModel, num_levels: int) -> list[int]:
     return found
 
 
-def checked_counts(counts: np.ndarray | None, num_rows: int, size: int) -> np.ndarray | None:
+def raster_groups(shapes: Sequence[Shape]) -> list[Group]:
+    """Shape of each level -> one group a level, row by row."""
+    return [Group(level, np.arange(rows * cols)) for level, (rows, cols) in enumerate(shapes)]
+
+
+def information(counts: np.ndarray, symbols: np.ndarray) -> float:
+    """Counts (n,), shared, or (m, n), symbols (m,) -> the bits that they take, the coder adding one to each count."""
+    own = counts[symbols] if counts.ndim == 1 else counts[np.arange(len(symbols)), symbols]
+    return float((PRECISION - np.log2(own + 1.0)).sum())
+
+
+def checked_counts(counts: np.ndarray, num_rows: int, size: int) -> np.ndarray:
     """Any array -> the same, integers (size,) or (num_rows, size) >= 0 with the right sum, or ValueError."""
-    if counts is None:
-        return None
     counts = np.asarray(counts)
     if counts.dtype.kind not in "iu":
         raise ValueError(f"counts have dtype {counts.dtype}, must be integers")

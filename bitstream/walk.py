@@ -9,10 +9,10 @@ from itertools import groupby
 import numpy as np
 
 from bitstream.checks import ABSENT, token_crc
-from bitstream.counts import CountsModel, Group, Levels, Shape, checked_counts, sizes, total
+from bitstream.counts import CountsModel, Group, Levels, Shape, checked_counts, information, raster_groups, sizes, total
 from bitstream.errors import ChecksumMismatch
 from bitstream.masks import alive_after, mask_counts, runs
-from bitstream.symbols import PRECISION, Coder
+from bitstream.symbols import Coder
 
 CHUNK_ENTRIES = 2**22  # counts held at once: 4096 rows of 1024
 
@@ -58,8 +58,9 @@ class Walk:
     def run(self, cut: bool = False) -> int:
         """Code everything -> how many levels are complete; fewer than all only if the payload is cut."""
         crc, done = self.frame.crc, 0
+        order = raster_groups(self.shapes) if self.coder.plain else self.model.groups(self.shapes)
         try:
-            for level, groups in groupby(self.model.groups(self.shapes), key=lambda group: group.level):
+            for level, groups in groupby(order, key=lambda group: group.level):
                 if level != done:
                     raise ValueError(f"the model has a group of level {level} where {done} was due")
                 self.present = None  # where the payload ends within the mask
@@ -82,8 +83,7 @@ class Walk:
         if self.coder.plain:
             self.level_bits[level] += len(found) * (size - 1).bit_length()
         else:
-            own = counts[found] if counts.ndim == 1 else counts[np.arange(len(found)), found]
-            self.level_bits[level] += float((PRECISION - np.log2(own + 1.0)).sum())
+            self.level_bits[level] += information(counts, found)
         return found
 
     def _mask(self, level: int) -> np.ndarray:
@@ -116,7 +116,9 @@ class Walk:
             found = []
             for start in range(0, len(cells), chunk):
                 part = Group(level, cells[start : start + chunk])
-                counts = checked_counts(self.model.counts(self.known, part), len(part.positions), size)
+                counts = None
+                if not self.coder.plain:
+                    counts = checked_counts(self.model.counts(self.known, part), len(part.positions), size)
                 wanted = None if self.source is None else self.source[level].ravel()[part.positions]
                 found.append(self._code(level, wanted, len(part.positions), size, counts))
                 if len(found[-1]) < len(part.positions):

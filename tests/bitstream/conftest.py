@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from bitstream import Group, total
-from bitstream.coder import _Raster
 from bitstream.symbols import RangeWriter
 from bitstream.walk import Frame, Walk
 
@@ -93,7 +92,6 @@ def written():
 
     def written(levels, model, writer=RangeWriter) -> bytes:
         writer = writer()
-        model = _Raster(model) if writer.plain else model
         Walk(model, Frame(), writer, [level.shape for level in levels], levels).run()
         return writer.payload()
 

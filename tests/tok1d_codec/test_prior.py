@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from bitstream.coder import Coding, Group, decode_tokens, encode_tokens, total
+from bitstream.counts import information
 from tok1d_codec.errors import WrongWeights
 from tok1d_codec.prior import integer
 from tok1d_codec.prior.integer import OFFSETS, IntegerPrior
-from tok1d_codec.train.prior_figures import group_bits
 
 SIZES, STRIDES = (12, 16, 40), (2, 1, 1)
 Arrays = Mapping[str, np.ndarray]
@@ -226,7 +226,7 @@ def test_round_trip_within_two_bytes_of_the_information(arrays, rows, cols):
     for group in prior.groups(shapes):  # tokens as likely as the prior says
         counts = prior.counts(levels, group)
         tokens = np.array([rng.choice(len(row), p=row / row.sum()) for row in counts])
-        bits += group_bits(prior, levels, group, tokens)
+        bits += information(counts, tokens)
         levels[group.level].reshape(-1)[group.positions] = tokens
     coding, payload = encode_tokens(levels, prior)
     assert coding == Coding.RANGE or bits > 6 * sum(level.size for level in levels) - 16

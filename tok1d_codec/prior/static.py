@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from bitstream.coder import Group, total
+from bitstream.counts import Group, Shape, raster_groups, total
 
 
 class StaticTables:
@@ -20,10 +20,9 @@ class StaticTables:
         self._tables = [np.asarray(t, np.int64) for t in tables]
         self.codebook_sizes = tuple(len(t) for t in self._tables)
 
-    def groups(self, shapes: Sequence[tuple[int, int]]) -> Iterator[Group]:
+    def groups(self, shapes: Sequence[Shape]) -> list[Group]:
         """Shapes (rows, cols) of the coded levels -> one group a level, in raster order."""
-        for level, (rows, cols) in enumerate(shapes):
-            yield Group(level, np.arange(rows * cols))
+        return raster_groups(shapes)
 
     def counts(self, known: Sequence[np.ndarray], group: Group) -> np.ndarray:
         """-> int64 (n,), shared by the whole group."""

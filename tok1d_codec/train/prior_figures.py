@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bitstream.coder import CountsModel, Group
+from bitstream.counts import CountsModel, Group, information
 
 from ..prior.integer import IntegerPrior
 from ..prior.network import PriorNetwork
@@ -55,16 +55,9 @@ def coded_bits(model: CountsModel, crops: list[list[np.ndarray]]) -> np.ndarray:
         for group in model.groups([level.shape for level in levels]):
             tokens = levels[group.level].ravel()[group.positions]
             group, tokens = Group(group.level, group.positions[tokens >= 0]), tokens[tokens >= 0]
-            bits[group.level] += group_bits(model, known, group, tokens)
+            bits[group.level] += information(model.counts(known, group), tokens)
             known[group.level].reshape(-1)[group.positions] = tokens
     return bits
-
-
-def group_bits(model: CountsModel, known: list[np.ndarray], group: Group, tokens: np.ndarray) -> float:
-    """-> bits that the tokens of a group take, as the range coder adds one to each count."""
-    counts = model.counts(known, group)
-    own = counts[tokens] if counts.ndim == 1 else counts[np.arange(len(tokens)), tokens]
-    return float((24 - np.log2(own + 1)).sum())
 
 
 def _batch(tokens: TokenSet, first: int, last: int, count: int) -> Batch:
