@@ -82,26 +82,27 @@ def keep_most_urgent(tokens: list[np.ndarray], urgency: list[np.ndarray], kept: 
     ends = np.cumsum([level.size for level in urgency])
     masks = [part.reshape(level.shape) for part, level in zip(np.split(chosen, ends[:-1]), urgency)]
     masks = [mask for mask in masks if mask.any()]
-    return _chosen(tokens, [np.ones(tokens[0].shape[-2:], bool), *masks])
+    return kept_tokens(tokens, [np.ones(tokens[0].shape[-2:], bool), *masks])
 
 
 def at_depth(tokens: list[np.ndarray], levels: int) -> list[np.ndarray]:
     """All tokens of a picture -> those of places that keep the first `levels` levels, (rows, cols) each."""
-    return _chosen(tokens, [np.ones(level.shape[-2:], bool) for level in tokens[:levels]])
+    return kept_tokens(tokens, [np.ones(level.shape[-2:], bool) for level in tokens[:levels]])
 
 
-def _chosen(tokens: list[np.ndarray], masks: list[np.ndarray]) -> list[np.ndarray]:
-    """All tokens of a picture, which of them are kept, by level -> these, ABSENT elsewhere.
+def kept_tokens(tokens: list[np.ndarray], masks: list[np.ndarray]) -> list[np.ndarray]:
+    """All tokens of a picture, or of several, which of them are kept, by level -> these, ABSENT elsewhere.
 
-    Tokens are (rows, cols) for a level, or as `Tokenizer.rank` has them.
+    Tokens are (rows, cols) for a level, or as `Tokenizer.rank` has them; of several pictures with one more axis before.
     """
-    found = []
-    for group in depth_groups([len(level) if level.ndim == 3 else None for level in tokens]):
+    found, axes = [], masks[0].ndim
+    for group in depth_groups([level.shape[-3] if level.ndim > axes else None for level in tokens]):
         kept = [(tokens[i], masks[i]) for i in group if i < len(masks)]
-        depth = sum(1 if level.ndim == 2 else mask.astype(int) for level, mask in kept)
+        depth = sum(1 if level.ndim == axes else mask.astype(int) for level, mask in kept)
         for level, mask in kept:
-            if level.ndim == 3:
-                level = np.take_along_axis(level, np.maximum(depth, 1)[None] - 1, 0)[0]
+            if level.ndim > axes:
+                place = np.expand_dims(np.maximum(depth, 1) - 1, -3)
+                level = np.take_along_axis(level, place, -3).squeeze(-3)
             found.append(np.where(mask, level, ABSENT))
     return found
 

@@ -10,8 +10,9 @@ Differs: scales are powers of two, found from the weights at every step; no batc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -106,26 +107,26 @@ class PriorNetwork(nn.Module):
         w = {f"embed.{j}": table for j, table in enumerate(self.embed) if j <= max(levels)}
         if quantize:
             w = {name: _round(table * UNIT).clamp(-CODE_MAX, CODE_MAX) / UNIT for name, table in w.items()}
-        for stride in {self.strides[level] for level in levels}:
-            same = [level for level, s in enumerate(self.strides) if s == stride]
-            own, bias = self.own[same], self.bias_near[same]
-            near = self.near[str(stride)]
-            step = _step([near, *own], bias, FEATURE_MAX) if quantize else None
-            w[f"near.{stride}"] = _quantize(near, step)
-            for level, a, b in zip(same, own, bias):
-                w[f"own.{level}"], w[f"bias.near.{level}"] = _quantize(a, step), _quantize_bias(b, step)
-        shared = [(f"mix.{i}", m, self.bias_mix[i]) for i, m in enumerate(self.mix)]
-        for name, matrix, bias in [*shared, ("down", self.down, self.bias_down)]:
-            step = _step([matrix], bias, HIDDEN_MAX) if quantize else None
-            w[name], w[f"bias.{name}"] = _quantize(matrix, step), _quantize_bias(bias, step)
-        for level in levels:
-            step = self._out_step(level) if quantize else None
-            w[f"out.{level}"] = _quantize(self.out[level], step)
-            w[f"bias.out.{level}"] = _quantize_bias(self.bias_out[level], step)
+        for layer in self._layers(levels):
+            step = layer.step() if quantize else None
+            w |= {name: _quantize(matrix, step) for name, matrix in layer.matrices.items()}
+            w |= {name: _quantize_bias(bias, step) for name, bias in layer.biases.items()}
         return w
 
-    def _out_step(self, level: int) -> Tensor:
-        return _step([self.out[level]], self.bias_out[level], CODE_MAX, LOGIT).amin()[None]
+    def _layers(self, levels: Sequence[int]) -> Iterator[_Layer]:
+        """Levels that are asked for -> what lies between their embeddings and their logits."""
+        own, bias_near = self.own.unbind(), self.bias_near.unbind()
+        for stride in {self.strides[level] for level in levels}:
+            same = [level for level, s in enumerate(self.strides) if s == stride]
+            matrices = {f"near.{stride}": self.near[str(stride)]} | {f"own.{level}": own[level] for level in same}
+            biases = {f"bias.near.{level}": bias_near[level] for level in same}
+            yield _Layer(f"shift.near.{stride}", matrices, biases, FEATURE_MAX)
+        shared = [(f"mix.{i}", matrix, self.bias_mix[i]) for i, matrix in enumerate(self.mix)]
+        for name, matrix, bias in [*shared, ("down", self.down, self.bias_down)]:
+            yield _Layer(f"shift.{name}", {name: matrix}, {f"bias.{name}": bias}, HIDDEN_MAX)
+        for level in levels:
+            matrices, biases = {f"out.{level}": self.out[level]}, {f"bias.out.{level}": self.bias_out[level]}
+            yield _Layer("shift.out", matrices, biases, CODE_MAX, level)
 
     @staticmethod
     def embedding(w: dict[str, Tensor], level: int, tokens: Tensor) -> Tensor:
@@ -172,26 +173,13 @@ class PriorNetwork(nn.Module):
         """-> the tensors of a weight file, without their prefix `prior.`, as `IntegerPrior` takes them."""
         tables = [_integers(table * UNIT).clamp(-CODE_MAX, CODE_MAX) for table in self.embed]
         arrays = {f"embed.{level}": table for level, table in enumerate(tables)}
-        steps: dict[str, Tensor] = {}
-        for stride, near in self.near.items():
-            same = [level for level, s in enumerate(self.strides) if s == int(stride)]
-            step = _step([near, *self.own[same]], self.bias_near[same], FEATURE_MAX)
-            arrays[f"near.{stride}"] = _integers(near * step[:, None])
-            steps[f"near.{stride}"] = step
-            for level in same:
-                arrays[f"own.{level}"] = _integers(self.own[level] * step[:, None])
-                arrays[f"bias.near.{level}"] = _integer_bias(self.bias_near[level], step)
-        shared = [(f"mix.{i}", m, self.bias_mix[i]) for i, m in enumerate(self.mix)]
-        for name, matrix, bias in [*shared, ("down", self.down, self.bias_down)]:
-            steps[name] = _step([matrix], bias, HIDDEN_MAX)
-            arrays[name] = _integers(matrix * steps[name][:, None])
-            arrays[f"bias.{name}"] = _integer_bias(bias, steps[name])
-        for level, matrix in enumerate(self.out):
-            step = self._out_step(level)
-            arrays[f"out.{level}"] = _integers(matrix * step)
-            arrays[f"bias.out.{level}"] = _integers(self.bias_out[level] * step * UNIT)
-            steps["out"] = torch.cat([steps["out"], step]) if level else step
-        arrays |= {f"shift.{name}": step.log2() for name, step in steps.items()}
+        steps: dict[str, list[Tensor]] = {}
+        for layer in self._layers(range(len(self.strides))):
+            step = layer.step()
+            arrays |= {name: _integers(matrix * step[:, None]) for name, matrix in layer.matrices.items()}
+            arrays |= {name: _integers(bias * step * UNIT) + layer.half(step) for name, bias in layer.biases.items()}
+            steps.setdefault(layer.shift, []).append(step)
+        arrays |= {name: torch.cat(parts).log2() for name, parts in steps.items()}
         found = {k: v.numpy().astype(np.int32 if k.startswith("bias") else np.int8) for k, v in arrays.items()}
         falling = np.floor(2.0**EXP_BITS * np.exp(-np.arange(EXP_BITS * UNIT) / UNIT) + 0.5).astype(np.int32)
         found["exp"] = np.append(falling[falling > 0], np.int32(0))
@@ -206,24 +194,43 @@ class PriorNetwork(nn.Module):
         if not same or f"mix.{len(self.mix)}" in arrays:
             raise ValueError("a prior of another shape")
         found = {name: torch.from_numpy(array).float() for name, array in arrays.items()}
-
-        def shared(name: str, bias: str, matrix: Tensor, bias_of: Tensor, scale: str = "") -> None:
-            step = torch.exp2(found[f"shift.{scale or name}"])
-            matrix.copy_(found[name] / step[:, None])
-            bias_of.copy_((found[bias] - (step / 2).floor()) / (step * UNIT))
-
         for level, table in enumerate(self.embed):
             table.copy_(found[f"embed.{level}"] / UNIT)
-            near = f"near.{self.strides[level]}"
-            shared(f"own.{level}", f"bias.near.{level}", self.own[level], self.bias_near[level], near)
-            step = torch.exp2(found["shift.out"][level])
-            self.out[level].copy_(found[f"out.{level}"] / step)
-            self.bias_out[level].copy_(found[f"bias.out.{level}"] / (step * UNIT))
-        for stride, matrix in self.near.items():
-            matrix.copy_(found[f"near.{stride}"] / torch.exp2(found[f"shift.near.{stride}"])[:, None])
-        for i, matrix in enumerate(self.mix):
-            shared(f"mix.{i}", f"bias.mix.{i}", matrix, self.bias_mix[i])
-        shared("down", "bias.down", self.down, self.bias_down)
+        for layer in self._layers(range(len(self.strides))):
+            shifts = found[layer.shift]
+            step = torch.exp2(shifts if layer.level is None else shifts[layer.level][None])
+            for name, matrix in layer.matrices.items():
+                matrix.copy_(found[name] / step[:, None])
+            for name, bias in layer.biases.items():
+                bias.copy_((found[name] - layer.half(step)) / (step * UNIT))
+
+
+class _Layer(NamedTuple):
+    """Matrices (outputs, inputs) that share scales, and their biases (..., outputs), by their names in a file.
+
+    Args:
+        shift: name of the scales in a file.
+        most: bounds the inputs.
+        level: of a layer that makes logits: it has one scale, and nothing is rounded after it. None for the others.
+    """
+
+    shift: str
+    matrices: dict[str, Tensor]
+    biases: dict[str, Tensor]
+    most: int
+    level: int | None = None
+
+    @torch.no_grad()
+    def step(self) -> Tensor:
+        """-> 2**shift, (outputs,) or (1,)."""
+        matrices, bias = list(self.matrices.values()), torch.stack(list(self.biases.values()))
+        if self.level is None:
+            return _step(matrices, bias, self.most, EXACT)
+        return _step(matrices, bias, self.most, LOGIT).amin()[None]
+
+    def half(self, step: Tensor) -> Tensor | float:
+        """-> half of what the shift will divide by, which a bias has more, so that it rounds to nearest."""
+        return (step / 2).floor() if self.level is None else 0.0
 
 
 def _round(x: Tensor) -> Tensor:
@@ -239,13 +246,8 @@ def _integers(x: Tensor) -> Tensor:
     return (x + 0.5).floor()
 
 
-def _integer_bias(bias: Tensor, step: Tensor) -> Tensor:
-    """Bias in sums' units, and half of what the shift will divide by, so that it rounds to nearest."""
-    return _integers(bias * step * UNIT) + (step / 2).floor()
-
-
 @torch.no_grad()
-def _step(matrices: list[Tensor], bias: Tensor, most: int, limit: int = EXACT) -> Tensor:
+def _step(matrices: list[Tensor], bias: Tensor, most: int, limit: int) -> Tensor:
     """Matrices (outputs, inputs) that share scales -> 2**shift (outputs,): the finest scale that fits int8.
 
     The first matrix adds to each of the others. Rounded weights stay within 127, and all sums of rounded

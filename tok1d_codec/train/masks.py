@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..prior.integer import PHASES
 from ..prior.network import PriorNetwork
-from ..rate import depth_groups
+from ..rate import kept_tokens
 from .tokens import TokenSet
 
 HIGH, LOW = 0.4, 0.003  # urgency of the last tokens in small and in large files
@@ -34,15 +34,8 @@ class Batch:
         shapes = torch.from_numpy(tokens.shapes[chosen])
         present = [inside(shapes, stride, canvas.shape[-2:]) for canvas, stride in zip(tokens.levels, tokens.strides)]
         kept = [present[0], *(there & (ranks > threshold[:, None, None]) for there, ranks in zip(present[1:], urgency))]
-        levels = []
-        for group in depth_groups([canvas.shape[1] if canvas.ndim == 4 else None for canvas in tokens.levels]):
-            depth = sum(kept[level].long() if tokens.levels[level].ndim == 4 else 1 for level in group)
-            for level in group:
-                found = torch.from_numpy(tokens.levels[level][chosen].astype(np.int64))
-                if found.dim() == 4:
-                    found = found.gather(1, depth.clamp_min(1)[:, None] - 1)[:, 0]
-                levels.append(torch.where(kept[level], found, -1))
-        return cls(levels)
+        found = [level[chosen].astype(np.int64) for level in tokens.levels]
+        return cls([torch.from_numpy(level) for level in kept_tokens(found, [mask.numpy() for mask in kept])])
 
 
 def inside(shape: Tensor, stride: int, canvas: tuple[int, int]) -> Tensor:
