@@ -1,17 +1,38 @@
-"""Shapes of a `t1d` tokenizer: plain numbers, written to and read from JSON."""
+"""Shapes of the tokenizers of all families: plain numbers, written to and read from JSON."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 SIDE = 2  # blocks of fine levels along a side of a patch, see `tokenizer.fine`
 SECOND_FIRST = 1e3  # what the second level's urgency is raised by, above every other, see `tokenizer.allocation`
 RETIRED = {"detail_dims", "detail_level"}  # weight files of t1d-3 to t1d-5 name them; no network has them any more
+TITOK_PATCH = 16  # pixels; every released model has 16 x 16 patches in a tile
+VIT_SIZES = {"small": (512, 8, 8), "base": (768, 12, 12), "large": (1024, 24, 16)}  # width, layers, heads
+
+
+class Settings:
+    """A frozen dataclass that is written to and read from JSON."""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What `to_json` wrote -> the same settings; unknown keys are an error (TypeError)."""
+        values = cls.read(json.loads(text))
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+    @classmethod
+    def read(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """What stands in JSON, of older releases too -> arguments, but for lists that are to be tuples."""
+        return values
 
 
 @dataclass(frozen=True)
-class TokenizerConfig:
+class TokenizerConfig(Settings):
     """Every number that fixes the networks of the `t1d` family.
 
     `codebook_sizes[i]` and `strides[i]` describe level i of the residual quantizer, coarse to fine:
@@ -64,12 +85,71 @@ class TokenizerConfig:
         """Codebook sizes of all levels, fine ones too."""
         return self.codebook_sizes + (self.fine_codes,) * self.fine_levels
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
     @classmethod
-    def from_json(cls, text: str) -> TokenizerConfig:
-        """JSON text -> configuration; unknown keys are an error (TypeError), but for RETIRED ones that are 0."""
-        values = {k: v for k, v in json.loads(text).items() if v or k not in RETIRED}
-        tuples = {f.name for f in fields(cls) if "tuple" in str(f.type)}
-        return cls(**{k: tuple(v) if k in tuples else v for k, v in values.items()})
+    def read(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Without RETIRED keys that are 0."""
+        return {k: v for k, v in values.items() if v or k not in RETIRED}
+
+
+@dataclass(frozen=True)
+class TiTokConfig(Settings):
+    """Every number that fixes the networks of the `titok` family.
+
+    `encoder` and `decoder` are (width, layers, heads) of the two transformers. `legacy` is the first
+    generation of released models: their decoder mixes a codebook of pixel features, which a convolutional
+    network turns into pixels; the second generation goes from patches straight to pixels.
+
+    What follows `legacy` concerns training; the released models have the defaults. `quantizer` is as in
+    `PatchVQConfig`. With a `tail_drop` above 0 the last tokens of a tile can be left out: that is the share
+    of training pictures whose sequence is cut at a random place.
+    """
+
+    tokens: int  # of a tile
+    codebook_size: int
+    code_dim: int
+    normalize: bool  # latents and codes are compared, and decoded, on the unit sphere
+    encoder: tuple[int, int, int]
+    decoder: tuple[int, int, int]
+    legacy: bool
+    quantizer: str = "vq"
+    beta: float = 0.25  # weight of the commitment loss
+    tail_drop: float = 0.0
+
+    def __post_init__(self) -> None:
+        for width, _, heads in (self.encoder, self.decoder):
+            if width % heads:
+                raise ValueError(f"width {width} is not a multiple of {heads} heads")
+
+    @property
+    def patch(self) -> int:
+        return TITOK_PATCH
+
+    @property
+    def bits_per_tile(self) -> int:
+        return self.tokens * (self.codebook_size - 1).bit_length()
+
+
+@dataclass(frozen=True)
+class PatchVQConfig(Settings):
+    """Every number that fixes the networks of the `patch-vq` family; the defaults are the preset `simple-1d`.
+
+    `quantizer` is "vq" (a learned codebook), "fsq" or "lfq" (fixed grids): with these `code_dim` follows
+    from `codebook_size`, see `tokenizer.codebooks.latent_dim`.
+
+    Source: the plain design of github.com/AndrewBoessen/simple-1d-tokenizer.
+    Differs: the design says nothing of the length of a code; here it is the width.
+    """
+
+    patch: int = 64  # pixels a side; one token each
+    width: int = 1024
+    heads: int = 16
+    encoder_layers: int = 12
+    decoder_layers: int = 12
+    codebook_size: int = 8192
+    code_dim: int = 1024
+    quantizer: str = "vq"
+    beta: float = 0.25  # weight of the commitment loss
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")

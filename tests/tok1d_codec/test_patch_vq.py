@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tok1d_codec.config import PatchVQConfig, TiTokConfig
 from tok1d_codec.image.tiles import tile_count
-from tok1d_codec.patch_vq_config import PatchVQConfig
-from tok1d_codec.titok_config import TiTokConfig
 from tok1d_codec.tokenizer.patch_vq import PatchVQTokenizer
 from tok1d_codec.tokenizer.titok import TiTokTokenizer
 from tok1d_codec.train.presets import preset, with_quantizer

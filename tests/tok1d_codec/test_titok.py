@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from tok1d_codec import codec
+from tok1d_codec.config import TiTokConfig
 from tok1d_codec.image.tiles import TILE, tile_count
 from tok1d_codec.models.imported import ImportedCard
 from tok1d_codec.models.released import RELEASED
 from tok1d_codec.models.store import Model
 from tok1d_codec.prior.static import StaticTables, table_from_hits
-from tok1d_codec.titok_config import TiTokConfig
 from tok1d_codec.tokenizer.titok import Codebook, TiTokTokenizer
 
 TINY = TiTokConfig(32, 4096, 12, True, (32, 1, 2), (48, 2, 3), legacy=False)

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ..config import TITOK_PATCH, VIT_SIZES, TiTokConfig
 from ..errors import BadCheckpoint, UnknownModel
 from ..image.tiles import TILE
-from ..titok_config import PATCH, VIT_SIZES, TiTokConfig
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def read_config(values: dict[str, Any]) -> TiTokConfig:
         legacy, finetuned = model.get("is_legacy", True), model.get("finetune_decoder", True)
         fixed = {
             "crop_size": (crop, TILE),
-            "vit_enc_patch_size": (model["vit_enc_patch_size"], PATCH),
-            "vit_dec_patch_size": (model["vit_dec_patch_size"], PATCH),
+            "vit_enc_patch_size": (model["vit_enc_patch_size"], TITOK_PATCH),
+            "vit_dec_patch_size": (model["vit_dec_patch_size"], TITOK_PATCH),
             "finetune_decoder": (finetuned, legacy),  # one generation has both, the other neither
         }
         for key, (found, wanted) in fixed.items():

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..config import PatchVQConfig
 from ..image.tiles import TILE
 from ..nn.blocks import zero_init
-from ..patch_vq_config import PatchVQConfig
 from .codebooks import make_quantizer
 from .tiled import TiledTokenizer
 from .titok_vit import Block

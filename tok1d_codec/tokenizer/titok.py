@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..config import TiTokConfig
 from ..nn.blocks import zero_init
-from ..titok_config import TiTokConfig
 from .codebooks import Codebook, make_quantizer
 from .tiled import TiledTokenizer
 from .titok_pixels import FEATURES, PixelDecoder

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..config import TITOK_PATCH as PATCH
+from ..config import TiTokConfig
 from ..image.tiles import TILE
-from ..titok_config import PATCH, TiTokConfig
 
 GRID = TILE // PATCH  # cells a side
 PIXEL_CODES = 1024  # codes of pixel features that a legacy decoder chooses from

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from ..config import TokenizerConfig
-from ..patch_vq_config import PatchVQConfig
-from ..titok_config import TiTokConfig
+from ..config import PatchVQConfig, Settings, TiTokConfig, TokenizerConfig
 from ..tokenizer import FAMILIES
 from ..tokenizer.codebooks import latent_dim
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """Settings of `t1d train tokenizer`. Time decides the schedule: progress = minutes trained / minutes.
 
     `shown`, `depth_odds` and `even_depth` mean something to the family t1d only.
@@ -53,17 +52,12 @@ class TrainConfig:
     validation_minutes: float = 25.0
     checkpoint_minutes: float = 5.0
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
     @classmethod
-    def from_json(cls, text: str) -> TrainConfig:
-        """What `to_json` wrote -> the same settings."""
-        values = json.loads(text)
+    def read(cls, values: dict[str, Any]) -> dict[str, Any]:
         family = FAMILIES[values.get("family", "t1d")]
-        model = family.Config.from_json(json.dumps(values.pop("model")))
-        values.setdefault("branch_only", bool(getattr(model, "fine_channels", 0)))  # older runs trained that alone
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}, model=model)
+        model = family.Config.from_json(json.dumps(values["model"]))
+        branch_only = bool(getattr(model, "fine_channels", 0))  # older runs, which do not say so, trained that alone
+        return {"branch_only": branch_only, **values, "model": model}
 
 
 _TINY_MODEL = TokenizerConfig(

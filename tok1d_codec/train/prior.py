@@ -6,8 +6,9 @@ import json
 import math
 import os
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from ..config import Settings
 from ..errors import TrainingFailed
 from ..prior.integer import PREFIX
 from ..prior.network import PriorNetwork, PriorShape
@@ -29,7 +31,7 @@ LOG_STEPS = 50
 
 
 @dataclass(frozen=True)
-class PriorConfig:
+class PriorConfig(Settings):
     """Settings of `t1d train prior`. The schedule follows the minutes trained."""
 
     shape: PriorShape = field(default_factory=PriorShape)
@@ -46,14 +48,9 @@ class PriorConfig:
     checkpoint_minutes: float = 2.0
     validation_minutes: float = 10.0
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
     @classmethod
-    def from_json(cls, text: str) -> PriorConfig:
-        """What `to_json` wrote -> the same settings."""
-        values = json.loads(text)
-        return cls(shape=PriorShape(**values.pop("shape")), **values)
+    def read(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {**values, "shape": PriorShape(**values["shape"])}
 
 
 class PriorTrainer:
