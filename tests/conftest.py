@@ -18,9 +18,9 @@ def tiny_model():
     from tok1d_codec.models.store import Model
     from tok1d_codec.prior.static import StaticTables, table_from_hits
     from tok1d_codec.tokenizer.t1d import T1DTokenizer
-    from tok1d_codec.train.presets import preset
+    from tok1d_codec.train.presets import PRESETS
 
-    config = preset("tiny").model
+    config = PRESETS["tiny"].model
     torch.manual_seed(0)
     tokenizer = T1DTokenizer(config)
     with torch.no_grad():
@@ -84,7 +84,7 @@ def tiny_release(tmp_path, monkeypatch):
         "vit_dec_patch_size": 16, "finetune_decoder": False, "is_legacy": False,
     }  # fmt: skip
     settings = {"model": {"vq_model": values}, "dataset": {"preprocessing": {"crop_size": 256}}}
-    config = released.read_config(settings)
+    config = released.read_titok_config(settings)
     torch.manual_seed(0)
     weights = TiTokTokenizer(config).state_dict()
     row = released.RELEASED["titok-l32"]

@@ -28,6 +28,7 @@ def checked_size(pixels: np.ndarray) -> tuple[int, int]:
 
 
 def check_limits(height: int, width: int) -> None:
+    """Sides of a picture in pixels -> nothing. Raises: LimitExceeded if no file can hold it."""
     if max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
         raise LimitExceeded(
             f"a picture of {width}x{height}; at most {MAX_SIDE} a side and {MAX_PIXELS} pixels; shrink it"

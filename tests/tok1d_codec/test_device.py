@@ -10,7 +10,7 @@ from tok1d_codec.errors import DeviceUnavailable
 from tok1d_codec.models.store import load_model
 from tok1d_codec.tokenizer import FAMILIES
 from tok1d_codec.tokenizer.tiling import BATCH, GPU_BATCH, batch_size
-from tok1d_codec.train.presets import preset
+from tok1d_codec.train.presets import PRESETS
 
 
 def test_auto_takes_a_gpu_when_there_is_one(monkeypatch):
@@ -59,7 +59,7 @@ FINE = {"fine_levels": 2, "fine_channels": 8}
 @pytest.mark.parametrize("name, more", [("tiny", {}), ("tiny", FINE), ("titok-tiny", {}), ("patch-vq-tiny", {})])
 def test_nothing_stays_on_the_cpu(name, more):
     """A tensor that the code makes on the CPU by mistake cannot meet one of another device, here meta."""
-    config = preset(name)
+    config = PRESETS[name]
     with torch.device("meta"):
         tokenizer = FAMILIES[config.family](replace(config.model, **more))
     image = torch.rand(1, 3, 300, 520, device="meta")

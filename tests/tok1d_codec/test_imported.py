@@ -18,7 +18,7 @@ from tok1d_codec.errors import BadCheckpoint, MissingData, OutputExists, Unknown
 from tok1d_codec.models.checkpoints import read_yaml
 from tok1d_codec.models.fetch import fetch
 from tok1d_codec.models.imported import import_titok, imported_card, load_imported, model_folder, read_record
-from tok1d_codec.models.released import RELEASED, read_config
+from tok1d_codec.models.released import RELEASED, read_titok_config
 
 NAME = "titok-l32"
 YAML = """
@@ -145,10 +145,10 @@ def test_other_kinds_are_refused_by_name_settings_or_keys(tiny_release, weights,
         ("token_size", "many", "many"),
     ):  # fmt: skip
         with pytest.raises(BadCheckpoint, match=said):
-            read_config({"model": {"vq_model": settings["model"]["vq_model"] | {key: value}}})
+            read_titok_config({"model": {"vq_model": settings["model"]["vq_model"] | {key: value}}})
     with pytest.raises(BadCheckpoint, match="num_latent_tokens"):
         del settings["model"]["vq_model"]["num_latent_tokens"]
-        read_config(settings)
+        read_titok_config(settings)
     torch.save(weights | {"decoder.text_guidance_proj.weight": torch.zeros(1)}, tmp_path / "a.bin")
     with pytest.raises(BadCheckpoint, match="caption"):
         import_titok(NAME, tmp_path / "a.bin")
@@ -159,7 +159,7 @@ def test_defaults_of_absent_settings_are_those_of_the_first_models():
     for key in ("finetune_decoder", "is_legacy"):
         del values["model"]["vq_model"][key]
     values["model"]["vq_model"] |= {"vit_enc_model_size": "large", "vit_dec_model_size": "large"}
-    assert read_config(values) == RELEASED[NAME].config
+    assert read_titok_config(values) == RELEASED[NAME].config
     assert values["optimizer"]["learning_rate"] == 1e-4
     assert values["experiment"]["tokenizer_checkpoint"] == "tokenizer_titok_l32.bin"
 

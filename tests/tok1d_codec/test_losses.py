@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from tok1d_codec.train.losses import PixelLosses, border_excess, fine_excess, lattice_error, plain_error, weave_error
-from tok1d_codec.train.presets import preset
+from tok1d_codec.train.presets import PRESETS
 
 
 def test_the_lattice_error_sees_fixed_patterns_and_only_those(photo):
@@ -64,7 +64,7 @@ def test_invented_steps_count_across_patch_borders_only(photo):
 
 
 def test_with_fine_levels_borders_of_patches_and_of_blocks_count(photo):
-    config = preset("tiny")
+    config = PRESETS["tiny"]
     config = replace(config, model=replace(config.model, fine_levels=2))
     losses = PixelLosses(config, None, False)
     images = torch.from_numpy(photo[:96, :96].copy()).permute(2, 0, 1)[None].float() / 127.5 - 1

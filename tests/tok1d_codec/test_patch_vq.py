@@ -9,14 +9,14 @@ from tok1d_codec.config import PatchVQConfig, TiTokConfig
 from tok1d_codec.image.tiles import tile_count
 from tok1d_codec.tokenizer.patch_vq import PatchVQTokenizer
 from tok1d_codec.tokenizer.titok import TiTokTokenizer
-from tok1d_codec.train.presets import preset, with_quantizer
+from tok1d_codec.train.presets import PRESETS, with_quantizer
 
-TINY = preset("patch-vq-tiny").model
+TINY = PRESETS["patch-vq-tiny"].model
 
 
 def test_simple_1d_has_the_parameters_of_the_plain_design():
     with torch.device("meta"):
-        model = PatchVQTokenizer(preset("simple-1d").model)
+        model = PatchVQTokenizer(PRESETS["simple-1d"].model)
     w, patch, layers = 1024, 3 * 64**2, 12
     block = (3 * w * w + 3 * w) + (w * w + w) + (4 * w * w + 4 * w) + (4 * w * w + w) + 2 * 2 * w
     transformer = 16 * w + layers * block + 2 * w
@@ -31,7 +31,7 @@ def test_simple_1d_has_the_parameters_of_the_plain_design():
 @pytest.mark.parametrize("height, width", [(1, 1), (61, 87), (256, 300)])
 def test_any_size(height, width, quantizer):
     torch.manual_seed(0)
-    model = PatchVQTokenizer(with_quantizer(preset("patch-vq-tiny"), quantizer).model).eval()
+    model = PatchVQTokenizer(with_quantizer(PRESETS["patch-vq-tiny"], quantizer).model).eval()
     images = torch.rand(2, 3, height, width)
     (index,) = model.encode(images)
     assert index.shape == (2, tile_count(height, width), 16) and index.dtype == torch.int64
@@ -67,7 +67,7 @@ def test_a_tile_of_patches_needs_all_of_them():
 
 def test_a_prefix_of_titok_tokens_decodes_where_tails_were_dropped():
     torch.manual_seed(0)
-    model = TiTokTokenizer(preset("titok-tiny").model)
+    model = TiTokTokenizer(PRESETS["titok-tiny"].model)
     torch.nn.init.normal_(model.absent_code)
     images = torch.rand(1, 3, 100, 300)
     (index,) = model.encode(images)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from tok1d_codec.models.released import read_config
+from tok1d_codec.models.released import read_titok_config
 from tok1d_codec.tokenizer.titok import TiTokTokenizer
 
 FIXTURES = Path(os.environ.get("T1D_DATA_DIR", "")) / "titok"
@@ -43,7 +43,7 @@ def reference(request):
     """Model with the rule's weights, and what the reference answered."""
     facts = json.loads((FIXTURES / f"{request.param}.json").read_text())
     with torch.device("meta"):
-        model = TiTokTokenizer(read_config(facts["config"]))
+        model = TiTokTokenizer(read_titok_config(facts["config"]))
     weights = {key: made_by_rule(key, shape, facts["salt"]) for key, shape in facts["keys"].items()}
     model.load_state_dict(weights, assign=True)  # strict: the very keys and shapes of the reference
     answers = load_file(FIXTURES / f"{request.param}.safetensors")

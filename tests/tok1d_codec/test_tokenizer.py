@@ -10,7 +10,7 @@ from tok1d_codec.config import TokenizerConfig
 from tok1d_codec.errors import WrongWeights
 from tok1d_codec.nn.blocks import pad_to_multiples
 from tok1d_codec.tokenizer.t1d import FEW, HALO, MANY, T1DTokenizer
-from tok1d_codec.train.presets import preset
+from tok1d_codec.train.presets import PRESETS
 
 
 @pytest.mark.parametrize("height, width", [(1, 1), (31, 33), (64, 64), (100, 37), (288, 416)])
@@ -82,7 +82,7 @@ def test_padding_repeats_the_edge():
 
 def test_start_from_is_a_transform_coder(photo):
     torch.manual_seed(0)
-    tokenizer = T1DTokenizer(preset("tiny").model)
+    tokenizer = T1DTokenizer(PRESETS["tiny"].model)
     crops = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 127.5 - 1
     shifted = [crops[:, :, y : y + 64, x : x + 128] for y in range(0, 32, 4) for x in range(0, 32, 8)]
     tokenizer.start_from(torch.cat(shifted))
@@ -102,7 +102,7 @@ def crops_of(photo) -> torch.Tensor:
 def test_a_model_starts_one_with_wider_codes(photo):
     torch.manual_seed(0)
     crops = crops_of(photo)
-    small = replace(preset("tiny").model, code_dim=8)
+    small = replace(PRESETS["tiny"].model, code_dim=8)
     old = T1DTokenizer(small)
     old.start_from(crops)
     for parameter in old.parameters():
@@ -119,7 +119,7 @@ def test_a_model_starts_one_with_wider_codes(photo):
 @torch.no_grad()
 def test_a_model_of_the_same_sizes_is_taken_whole(photo):
     torch.manual_seed(0)
-    old, new = (T1DTokenizer(preset("tiny").model) for _ in range(2))
+    old, new = (T1DTokenizer(PRESETS["tiny"].model) for _ in range(2))
     old.start_from(crops_of(photo))
     for parameter in old.parameters():
         parameter.add_(torch.randn_like(parameter) * 0.02)
@@ -134,9 +134,9 @@ def test_a_model_of_the_same_sizes_is_taken_whole(photo):
 
 @pytest.mark.parametrize("other", [{"width": 64}, {"patch": 16}, {"components": 64}])
 def test_weights_to_start_from_must_fit_and_be_of_this_family(photo, other):
-    tokenizer = T1DTokenizer(preset("tiny").model)
-    larger = T1DTokenizer(replace(preset("tiny").model, **other))
-    deeper = T1DTokenizer(replace(preset("tiny").model, decoder_layers=2))
+    tokenizer = T1DTokenizer(PRESETS["tiny"].model)
+    larger = T1DTokenizer(replace(PRESETS["tiny"].model, **other))
+    deeper = T1DTokenizer(replace(PRESETS["tiny"].model, decoder_layers=2))
     for weights in (larger.state_dict(), deeper.state_dict(), {"embed.weight": torch.zeros(1)}):
         with pytest.raises(WrongWeights, match="start from"):
             tokenizer.start_from(crops_of(photo), weights)

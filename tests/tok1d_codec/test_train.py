@@ -24,7 +24,7 @@ from tok1d_codec.models.cards import ModelCard
 from tok1d_codec.models.store import Model, load_tokenizer
 from tok1d_codec.prior.static import StaticTables
 from tok1d_codec.train.loop import Hardware, Trainer
-from tok1d_codec.train.presets import preset
+from tok1d_codec.train.presets import PRESETS
 from tok1d_codec.train.state import RunFolder
 from tok1d_codec.train.validate import Validation
 
@@ -47,7 +47,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def trainer(folder, tmp_path) -> Trainer:
     """A trainer of the tiny preset that has been started but not run."""
-    config = replace(preset("tiny"), minutes=100.0, coefficient_share=0.01)
+    config = replace(PRESETS["tiny"], minutes=100.0, coefficient_share=0.01)
     pictures = load_pictures([folder / "train-000.tar"], tmp_path / "train.u8", config.crop)
     validation = Validation(centre_crops(pictures, 2, config.crop))
     trainer = Trainer(config, pictures, validation, RunFolder(tmp_path), Hardware(), None)
@@ -227,7 +227,7 @@ def test_what_is_exported_encodes_and_decodes(folder, tmp_path, photo):
 
     with safe_open(file, framework="np") as stored:
         tables = StaticTables([stored.get_tensor(f"tables.{i}") for i in range(3)])
-    config = preset("tiny").model
+    config = PRESETS["tiny"].model
     card = ModelCard(201, "new", "t1d", file.name, "ab" * 32, config.patch, config.strides,
                      config.codebook_sizes, "none", "just now", (0.35, 0.006))  # fmt: skip
     model = Model(card, load_tokenizer(file), tables)
@@ -274,8 +274,6 @@ def test_two_processes_keep_the_same_weights(folder, tmp_path):
 def test_the_decoder_alone_learns_and_tokens_stay(folder, tmp_path, monkeypatch):
     from safetensors import safe_open
     from safetensors.torch import load_file, save_file
-
-    from tok1d_codec.train.presets import PRESETS
 
     command = ["train", "tokenizer", "--data", str(folder), "--preset", "tiny", "--device", "cpu", "--minutes", "0.02"]
     assert main([*command, "--out", str(tmp_path / "first")]) == 0

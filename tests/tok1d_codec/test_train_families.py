@@ -19,7 +19,7 @@ from tok1d_codec.models.store import load_tokenizer
 from tok1d_codec.train import loop
 from tok1d_codec.train.export import export
 from tok1d_codec.train.loop import Hardware, Trainer
-from tok1d_codec.train.presets import PRESETS, TrainConfig, default_preset, preset, with_quantizer
+from tok1d_codec.train.presets import PRESETS, TrainConfig, default_preset, with_quantizer
 from tok1d_codec.train.state import RunFolder
 from tok1d_codec.train.validate import Validation
 
@@ -48,7 +48,7 @@ def started(config: TrainConfig, folder: Path, run: Path, start: bool = True) ->
 
 @pytest.mark.parametrize("family", TINY)
 def test_a_family_trains_resumes_and_is_exported(family, folder, tmp_path):
-    config = replace(preset(TINY[family]), minutes=100.0)
+    config = replace(PRESETS[TINY[family]], minutes=100.0)
     trainer = started(config, folder, tmp_path)
     assert trainer.model.Config is type(config.model)
     trainer.minutes = 20.0
@@ -82,7 +82,7 @@ def test_a_family_trains_resumes_and_is_exported(family, folder, tmp_path):
 
 
 def test_a_piece_becomes_pixels_and_all_tokens_are_decoded_with_it(folder, tmp_path):
-    trainer = started(replace(preset("tiny"), shown=2), folder, tmp_path)
+    trainer = started(replace(PRESETS["tiny"], shown=2), folder, tmp_path)
     images = random_crops(trainer.pictures, 2, 128, np.random.default_rng(0))
     patches = [images[..., y : y + 64, x : x + 64] for y in (0, 32, 64) for x in (0, 32, 64)]
     found = set()
@@ -108,7 +108,7 @@ def test_a_piece_becomes_pixels_and_all_tokens_are_decoded_with_it(folder, tmp_p
 @pytest.mark.parametrize("kind", ["fsq", "lfq"])
 @pytest.mark.parametrize("family", ["titok", "patch-vq"])
 def test_other_quantizers_train(family, kind, folder, tmp_path):
-    config = with_quantizer(replace(preset(TINY[family]), minutes=100.0), kind)
+    config = with_quantizer(replace(PRESETS[TINY[family]], minutes=100.0), kind)
     trainer = started(TrainConfig.from_json(config.to_json()), folder, tmp_path)
     first = trainer.train_step()
     trainer.minutes = 20.0
@@ -119,7 +119,7 @@ def test_other_quantizers_train(family, kind, folder, tmp_path):
 
 
 def test_training_lowers_the_error_and_learns_to_do_without_the_tail(folder, tmp_path, monkeypatch):
-    trainer = started(replace(preset("titok-tiny"), minutes=100.0, rate=3e-3), folder, tmp_path)
+    trainer = started(replace(PRESETS["titok-tiny"], minutes=100.0, rate=3e-3), folder, tmp_path)
     batch = random_crops(trainer.pictures, 2, 256, np.random.default_rng(0))
     monkeypatch.setattr(loop, "random_crops", lambda *_: batch)
     errors = [trainer.train_step()["mse"] for _ in range(25)]
@@ -128,7 +128,7 @@ def test_training_lowers_the_error_and_learns_to_do_without_the_tail(folder, tmp
 
 
 def test_weights_to_start_from_must_fit(folder, tmp_path):
-    trainer = started(preset("patch-vq-tiny"), folder, tmp_path)
+    trainer = started(PRESETS["patch-vq-tiny"], folder, tmp_path)
     weights = {k: v.clone() + 1 for k, v in trainer.model.state_dict().items()}
     trainer.start(weights)
     assert all(torch.equal(v, weights[k]) for k, v in trainer.model.state_dict().items())
@@ -140,9 +140,9 @@ def test_weights_to_start_from_must_fit(folder, tmp_path):
 def test_settings_survive_json_and_those_of_old_runs_are_of_t1d():
     for config in PRESETS.values():
         assert TrainConfig.from_json(config.to_json()) == config
-    values = json.loads(preset("tiny").to_json())
+    values = json.loads(PRESETS["tiny"].to_json())
     del values["family"]
-    assert TrainConfig.from_json(json.dumps(values)) == preset("tiny")
+    assert TrainConfig.from_json(json.dumps(values)) == PRESETS["tiny"]
     assert [default_preset(f) for f in TINY] == ["base", "titok-small", "patch-vq-small"]
 
 
@@ -155,13 +155,13 @@ def test_small_presets_compare_at_one_rate_and_cost():
     giga_flops = {}
     for name in ("titok-small", "patch-vq-small", "simple-1d"):
         with torch.device("meta"), torch.no_grad():
-            model, tiles = trainee(preset(name), "meta").model, torch.rand(1, 3, 256, 256)
+            model, tiles = trainee(PRESETS[name], "meta").model, torch.rand(1, 3, 256, 256)
             with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as count:
                 model.pixels(model.latents(tiles))
         giga_flops[name] = round(count.get_total_flops() / 1e9, 1)
     assert giga_flops == {"titok-small": 8.1, "patch-vq-small": 8.2, "simple-1d": 10.6}
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as count:
-        model = trainee(preset("base"), "meta").model
+        model = trainee(PRESETS["base"], "meta").model
         z = model.encoder(model.encoder.coefficients(torch.rand(1, 3, 256, 256)))
         depth = torch.zeros(1, 1, 8, 8, dtype=torch.int64)
         model.decoder.pixels(*model.decoder.features(z, depth), depth)

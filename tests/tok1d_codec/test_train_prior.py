@@ -19,7 +19,7 @@ from tok1d_codec.prior.integer import PREFIX, EXACT, IntegerPrior, check
 from tok1d_codec.prior.network import PriorNetwork, PriorShape
 from tok1d_codec.tokenizer.search import choose, search
 from tok1d_codec.train.loop import Hardware
-from tok1d_codec.train.masks import HIGH, LOW, Batch, ask, inside, phase_groups, random_thresholds, spread_thresholds
+from tok1d_codec.train.batches import HIGH, LOW, Batch, ask, inside, phase_groups, random_thresholds, spread_thresholds
 from tok1d_codec.train.prior import PriorConfig, PriorTrainer
 from tok1d_codec.train.prior_figures import measure
 from tok1d_codec.train.model_files import keep_prior
@@ -74,7 +74,7 @@ def test_conversion_changes_nothing(scale):
     prior = IntegerPrior(net.to_arrays(), STRIDES)
     batch = Batch.of(tokens, np.arange(4), random_thresholds(tokens, np.arange(4), 0.0))
     for level in range(3):
-        logits, _ = ask(net, batch, [level], True, True, FLOAT32)[level]
+        logits, _ = ask(net, batch, [level], FLOAT32, quantize=True, all_groups=True)[level]
         rows, cols = batch.levels[level].shape[1:]
         groups, found = phase_groups(rows, cols, net.groups[level]), []
         for part in range(net.groups[level]):

@@ -181,7 +181,7 @@ def card_by_name(name: str | os.PathLike) -> ModelCard:
 
 
 def card_by_id(model_id: int) -> ModelCard:
-    """Raises: UnknownModel."""
+    """Id that a file names -> card. Raises: UnknownModel."""
     if model_id == OWN_ID:
         raise UnknownModel("the file is of a model of somebody's own; name its weight file with --model")
     return _find(model_id, {card.id: card for card in CARDS}, "id", "model id")

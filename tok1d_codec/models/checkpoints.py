@@ -90,7 +90,7 @@ def _plain_value(text: str) -> bool | int | float | str:
     return text
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """Safetensors, or a state dict that `torch.save` wrote -> tensors on the CPU.
 
     Raises:

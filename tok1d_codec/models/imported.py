@@ -19,8 +19,8 @@ from ..errors import BadCheckpoint, MissingData, OutputExists, WrongWeights
 from ..image.files import atomic_write
 from ..image.tiles import TILE, tile_count
 from .cards import ModelCard
-from .checkpoints import check_fit, find_files, read_settings, read_weights
-from .released import Released, read_config, refuse_text_guided, released
+from .checkpoints import check_fit, find_files, read_checkpoint, read_settings
+from .released import Released, read_titok_config, refuse_text_guided, released
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,10 +81,10 @@ def import_titok(name: str, path: str | os.PathLike, force: bool = False) -> Pat
     """
     row, target = released(name), import_target(name, force)
     weight_file, settings_file = find_files(Path(path))
-    config = read_config(read_settings(settings_file)) if settings_file else row.config
+    config = read_titok_config(read_settings(settings_file)) if settings_file else row.config
     if config != row.config:
         raise BadCheckpoint(f"{settings_file} describes another model than {name}; give that of {name}")
-    weights = read_weights(weight_file)
+    weights = read_checkpoint(weight_file)
     refuse_text_guided(weights)
     check_fit(name, weights, _empty_tokenizer(row).state_dict())
     weights = {key: weights[key].float().contiguous() for key in sorted(weights)}
@@ -157,7 +157,7 @@ def load_imported(name: str, device: str = "auto") -> Model:
     wanted = card.seed.hex()
     file = model_folder() / card.file
     try:
-        weights = read_weights(file)
+        weights = read_checkpoint(file)
         found = contents_sha256(weights)
     except BadCheckpoint:
         found = "no weights"

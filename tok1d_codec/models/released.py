@@ -62,7 +62,7 @@ def released(name: str) -> Released:
     return RELEASED[name]
 
 
-def read_config(values: dict[str, Any]) -> TiTokConfig:
+def read_titok_config(values: dict[str, Any]) -> TiTokConfig:
     """What a released `config.json` or YAML holds -> configuration.
 
     Keys that may be absent: `finetune_decoder` and `is_legacy`, then true, and `quantize_mode`, then "vq".

@@ -83,7 +83,10 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def load_prior(card: ModelCard) -> CountsModel:
-    """Card -> its learned prior, or the static tables of a model that has none (numpy only)."""
+    """Card -> its learned prior, or the static tables of a model that has none (numpy only).
+
+    Raises: MissingData, WrongWeights.
+    """
     if card.family == "titok":
         from .imported import imported_tables
 
@@ -126,7 +129,10 @@ def load_model(name: str | os.PathLike = "t1d", device: str = "auto", compiled: 
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """Safetensors file -> tokenizer; its networks are made without weights first, so none is set twice."""
+    """Safetensors file -> tokenizer; its networks are made without weights first, so none is set twice.
+
+    Raises: WrongWeights if tensors are missing; as `read_weights` and `read_config`.
+    """
     import torch
 
     from ..tokenizer import FAMILIES
@@ -142,7 +148,10 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def read_config(metadata: dict[str, str]) -> object:
-    """Metadata of a tokenizer's weight file -> the configuration of its family."""
+    """Metadata of a tokenizer's weight file -> the configuration of its family.
+
+    Raises: KeyError, TypeError, ValueError for those of something else, or of another release.
+    """
     from ..tokenizer import FAMILIES
 
     return FAMILIES[metadata["family"]].Config.from_json(metadata["config"])

@@ -1,1 +1,1 @@
-"""Network parts that know nothing of files or tokens."""
+"""Network parts that know nothing of tokens, and whole networks that look at pictures: LPIPS, faces, text."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..config import SECOND_FIRST
+from ..config import SECOND_FIRST, SIDE
+
+POWER = 0.25  # of `urgency`, by LPIPS on validation pictures
+PRIORITY = 0.01  # of the squared error, in [0, 1], that a fine token takes away, beside the urgency of coarse ones
 
 
 def urgency(errors: Tensor, power: Tensor, second_first: Tensor | None = None) -> Tensor:
@@ -26,6 +29,21 @@ def urgency(errors: Tensor, power: Tensor, second_first: Tensor | None = None) -
     if second_first is not None:
         ranks[:, :1] += SECOND_FIRST * second_first.to(ranks)[:, None, None, None]
     return ranks
+
+
+def coarse_urgency(errors: Tensor) -> Tensor:
+    """Errors of the latents after 1, 2, ... coarse levels (B, levels, h, w) -> urgency of all but the first."""
+    power = errors.new_full((len(errors),), POWER)
+    return urgency(errors[:, :-1], power, torch.ones_like(power))
+
+
+def fine_urgency(gains: Tensor, last: Tensor) -> Tensor:
+    """Gains of fine tokens (B, levels, rows, cols), urgency of the last coarse level (B, h, w) -> that of the fine ones.
+
+    Never above that of the patch's last coarse token, so that fine ones come after it.
+    """
+    blocks = last.repeat_interleave(SIDE, -2).repeat_interleave(SIDE, -1)
+    return torch.minimum(PRIORITY * gains.cummin(1).values, blocks[:, None, : gains.shape[2], : gains.shape[3]])
 
 
 def allocate(urgency: Tensor, mean_depth: Tensor) -> Tensor:

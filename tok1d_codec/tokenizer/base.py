@@ -67,7 +67,7 @@ class Tokenizer(nn.Module, ABC):
 
         Args:
             images: one picture, (1, 3, H, W) in [0, 1].
-            indices: what `encode` gave, -1 for absent.
+            indices: the tokens of the picture that are kept, (1, rows, cols) a level, -1 for absent.
             loss: how far reconstructions are from given originals.
             steps: how many times the decoder is run forward and back.
             progress: show a bar on stderr.

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..device import without_autocast
+from .quantizer import relative_distances
 
 IDLE = 10  # a code that none of so many latents times the number of codes chose is put where latents are
 ENTROPY_WEIGHT = 0.1  # of LFQ's entropy loss
@@ -66,8 +67,7 @@ class Codebook(Quantizer):
             rows, book = z.float().flatten(0, -2), self.embedding.weight.float()
             if self.normalize:
                 rows, book = F.normalize(rows, dim=-1), F.normalize(book, dim=-1)
-            # |z|^2 is the same for every code
-            return torch.addmm(book.square().sum(1), rows, book.t(), alpha=-2).argmin(1).view(z.shape[:-1])
+            return relative_distances(rows, book).argmin(1).view(z.shape[:-1])
 
     def look_up(self, index: Tensor) -> Tensor:
         codes = self.embedding(index)

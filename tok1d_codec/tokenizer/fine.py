@@ -6,12 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import SIDE, TokenizerConfig
+from ..config import TokenizerConfig
 from ..nn.blocks import ResidualBlock, box_mean, zero_init
 from .quantizer import ResidualVQ
 from .search import WIDTH, search
 
-PRIORITY = 0.01  # of the squared error, in [0, 1], that a token takes away, beside the urgency of coarse ones
 REACH = 2  # pixels on either side of a border between blocks that are blended
 STRIP = 64  # rows of blocks at once: bounds the memory
 AMPLIFIED = 8  # brings what fine tokens stand for to the order of 1
@@ -111,8 +110,3 @@ def blend(x: Tensor, block: int) -> Tensor:
     blocks[..., 1:, :REACH] -= step
     blocks[..., :-1, -REACH:] += step.flip(-1)
     return blocks.flatten(3)
-
-
-def repeat(x: Tensor) -> Tensor:
-    """Of patches (..., h, w) -> of blocks (..., SIDE * h, SIDE * w)."""
-    return x.repeat_interleave(SIDE, -2).repeat_interleave(SIDE, -1)

@@ -30,6 +30,7 @@ class ResidualVQ(nn.Module):
         self.statistics: dict[str, Tensor] = {}
 
     def codebook(self, level: int) -> Tensor:
+        """-> the code vectors of a level, (n, D)."""
         return getattr(self, f"codebook{level}")
 
     def encode(self, z: Tensor) -> list[Tensor]:
@@ -43,6 +44,10 @@ class ResidualVQ(nn.Module):
     def decode(self, indices: list[Tensor], size: tuple[int, int]) -> Tensor:
         """Indices of the first levels, -1 for absent -> (B, D, h, w) float32, the sum of their code vectors."""
         return sum(self.look_up(level, index, size) for level, index in enumerate(indices))
+
+    def depth(self, indices: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Indices of the first levels, -1 for absent -> how many of these levels each cell has, (B, 1, h, w) int64."""
+        return sum(self.spread(level, (x >= 0).float()[:, None], size) for level, x in enumerate(indices)).long()
 
     def look_up(self, level: int, index: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, h', w') int64, -1 for absent -> code vectors (B, D, h, w), repeated over the cells."""

@@ -82,9 +82,7 @@ class _Region:
         self.has_fine = any((level >= 0).any() for level in self.fine_around)
         self.nudge: Tensor | float = 0.0  # of the components that fine tokens stand for
         grid = bottom - top, right - left
-        self.codes = self.quantizer.decode(around, grid)
-        there = (self.quantizer.spread(i, (t >= 0).float()[:, None], grid) for i, t in enumerate(around))
-        self.depth = sum(there).long()
+        self.codes, self.depth = self.quantizer.decode(around, grid), self.quantizer.depth(around, grid)
 
     @staticmethod
     def _cut(indices: list[Tensor], square: tuple[int, ...], strides: Sequence[float]) -> list[Tensor]:

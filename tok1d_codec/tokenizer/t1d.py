@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from ..config import SIDE, TokenizerConfig
 from ..nn.blocks import ResidualBlock, TransformerBlock, Upsample, enlarged, pad_to_multiples, zero_init
-from .allocation import urgency
+from .allocation import coarse_urgency, fine_urgency
 from .base import Attempt, Loss, Tokenizer
 from .chroma import smooth_chroma
-from .fine import PRIORITY, FineBranch, FineLevels, repeat
+from .fine import FineBranch, FineLevels
 from .quantizer import ResidualVQ
 from .refine import refine
 from .repeats import remove_repeats
@@ -23,7 +23,6 @@ from .start import LATENT_SCALE, THUMB, start
 
 TILE, GPU_TILE = 32, 64  # patches; the pixel head runs over squares of this side on large pictures
 HALO = 9  # patches around a tile: 5 for the pixel head and its branch, 4 since `remove_repeats` compares 5 at a picture's end
-POWER = 0.25  # of `urgency`, by LPIPS on validation pictures
 FEW, MANY = 2, 6  # levels of a patch up to which the filters go all the way, from which not at all
 STRIP = 64  # rows of patches that are embedded at once
 JOINT = 3  # stages of the pixel head before what fine tokens say comes in
@@ -237,9 +236,7 @@ class T1DTokenizer(Tokenizer):
         p = self.config.patch
         grid = (-(-height // p), -(-width // p))
         coarse, fine = indices[: self.coarse], indices[self.coarse :]
-        z = self.quantizer.decode(coarse, grid)
-        present = [self.quantizer.spread(i, (x >= 0).float()[:, None], grid) for i, x in enumerate(coarse)]
-        depth = sum(present).long()
+        z, depth = self.quantizer.decode(coarse, grid), self.quantizer.depth(coarse, grid)
         added = partial(self.added, fine) if fine and self.decoder.head.fine else None
         out = self.decoder.pixels_tiled(*self.decoder.features(z, depth), depth, added)
         out = out[:, :, :height, :width].add_(1).mul_(0.5).clamp_(0, 1)
@@ -253,18 +250,3 @@ class T1DTokenizer(Tokenizer):
         inside = [level[:, SIDE * top : SIDE * bottom, SIDE * left : SIDE * right] for level in fine]
         pixels, p = self.fine.pixels(inside), self.config.patch
         return F.pad(pixels, (0, p * (right - left) - pixels.shape[-1], 0, p * (bottom - top) - pixels.shape[-2]))
-
-
-def coarse_urgency(errors: Tensor) -> Tensor:
-    """Errors of the latents after 1, 2, ... coarse levels (B, levels, h, w) -> urgency of all but the first."""
-    power = errors.new_full((len(errors),), POWER)
-    return urgency(errors[:, :-1], power, torch.ones_like(power))
-
-
-def fine_urgency(gains: Tensor, last: Tensor) -> Tensor:
-    """Gains of fine tokens (B, levels, rows, cols), urgency of the last coarse level (B, h, w) -> that of the fine ones.
-
-    Never above that of the patch's last coarse token, so that fine ones come after it.
-    """
-    ranks = PRIORITY * gains.cummin(1).values
-    return torch.minimum(ranks, repeat(last)[:, None, : gains.shape[2], : gains.shape[3]])

@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..tokenizer.allocation import allocate, urgency
+from ..tokenizer.allocation import allocate, coarse_urgency, fine_urgency, urgency
 from ..tokenizer.codebooks import Quantizer
 from ..tokenizer.quantizer import ResidualVQ
 from ..tokenizer.search import choose, search
-from ..tokenizer.t1d import LATENT_SCALE, T1DTokenizer, coarse_urgency, fine_urgency
+from ..tokenizer.t1d import LATENT_SCALE, T1DTokenizer
 from ..tokenizer.tiled import TiledTokenizer
-from .masks import some_small, spread_thresholds
+from .batches import some_small, spread_thresholds
 from .presets import TrainConfig
 from .trainee import Trainee
 

@@ -39,6 +39,7 @@ class Hardware:
     world: int = 1
 
     def autocast(self) -> torch.autocast:
+        """-> a context in which networks run in bfloat16, if that was asked for."""
         return torch.autocast(self.device, torch.bfloat16, enabled=self.bf16)
 
 

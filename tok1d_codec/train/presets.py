@@ -107,13 +107,6 @@ def default_preset(family: str) -> str:
     return next(name for name, config in PRESETS.items() if config.family == family)
 
 
-def preset(name: str) -> TrainConfig:
-    """Name of a preset -> its settings. Raises: ValueError."""
-    if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r} (known: {', '.join(PRESETS)})")
-    return PRESETS[name]
-
-
 def with_quantizer(config: TrainConfig, kind: str) -> TrainConfig:
     """Settings of any family but t1d, "vq", "fsq" or "lfq" -> the same with that quantizer."""
     model = config.model

@@ -21,8 +21,8 @@ from ..config import Settings
 from ..errors import TrainingFailed
 from ..prior.integer import PREFIX
 from ..prior.network import PriorNetwork, PriorShape
+from .batches import Batch, ask, random_thresholds
 from .loop import Hardware
-from .masks import Batch, ask, random_thresholds
 from .prior_figures import measure
 from .state import Ema, RunFolder
 from .tokens import TokenSet
@@ -132,7 +132,8 @@ class PriorTrainer:
         count = min(self.config.levels_a_step, len(odds))
         levels = sorted(int(i) for i in self.rng.choice(len(odds), count, replace=False, p=odds / odds.sum()))
         self.optimizer.zero_grad(set_to_none=True)
-        answers = ask(self.network, batch, levels, self.config.quantize, False, self.hardware.autocast())
+        autocast = self.hardware.autocast()
+        answers = ask(self.network, batch, levels, autocast, quantize=self.config.quantize, all_groups=False)
         losses = {k: F.cross_entropy(logits, t, reduction="sum") for k, (logits, t) in answers.items()}
         asked = sum(len(t) for _, t in answers.values())
         if asked == 0:  # every patch of the batch stopped before these levels

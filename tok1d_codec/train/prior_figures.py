@@ -11,7 +11,7 @@ from bitstream.counts import CountsModel, Group, information
 from ..prior.integer import IntegerPrior
 from ..prior.network import PriorNetwork
 from ..prior.static import StaticTables, table_from_hits
-from .masks import Batch, ask, spread_thresholds
+from .batches import Batch, ask, spread_thresholds
 from .tokens import TokenSet
 
 CHUNK = 16  # crops at once
@@ -77,10 +77,10 @@ def _crops(tokens: TokenSet, count: int) -> list[list[np.ndarray]]:
 @torch.no_grad()
 def _float_bits(network: PriorNetwork, tokens: TokenSet, count: int) -> np.ndarray:
     """-> float64 (levels,), bits that the network without any rounding would take for the first crops."""
-    bits = np.zeros(len(tokens.strides))
+    bits, float32 = np.zeros(len(tokens.strides)), torch.autocast("cpu", enabled=False)
     for start in range(0, count, CHUNK):
         batch = _batch(tokens, start, start + CHUNK, count)
         for level in range(len(bits)):
-            answers = ask(network, batch, [level], False, True, torch.autocast("cpu", enabled=False))
+            answers = ask(network, batch, [level], float32, quantize=False, all_groups=True)
             bits[level] += F.cross_entropy(*answers[level], reduction="sum").item() / np.log(2)
     return bits

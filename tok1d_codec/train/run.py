@@ -18,7 +18,7 @@ from ..models.store import read_config
 from .export import export
 from .loop import Hardware, Trainer
 from .model_files import keep_prior, read_model, with_prior
-from .presets import TrainConfig, preset, with_quantizer
+from .presets import PRESETS, TrainConfig, with_quantizer
 from .state import RunFolder
 from .validate import Validation
 
@@ -54,7 +54,7 @@ def run_training(
     if resume:
         config = run.planned()
     else:
-        config = replace(preset(preset_name), face_share=face_share, text_share=text_share)
+        config = replace(PRESETS[preset_name], face_share=face_share, text_share=text_share)
         config = with_quantizer(config, quantizer) if quantizer else config
         if init:
             model, weights = _read_model(init)

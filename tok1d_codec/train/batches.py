@@ -79,9 +79,8 @@ def phase_groups(rows: int, cols: int, groups: int) -> Tensor:
 
 
 def ask(
-    network: PriorNetwork, batch: Batch, asked: list[int], quantize: bool, all_groups: bool,
-    autocast: torch.autocast,
-) -> dict[int, tuple[Tensor, Tensor]]:  # fmt: skip
+    network: PriorNetwork, batch: Batch, asked: list[int], autocast: torch.autocast, *, quantize: bool, all_groups: bool
+) -> dict[int, tuple[Tensor, Tensor]]:
     """Batch -> for each level of `asked` (ascending): logits (m, n), tokens (m,) that they should predict.
 
     Args:
