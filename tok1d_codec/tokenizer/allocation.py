@@ -38,7 +38,7 @@ def coarse_urgency(errors: Tensor) -> Tensor:
 
 
 def fine_urgency(gains: Tensor, last: Tensor) -> Tensor:
-    """Gains of fine tokens (B, levels, rows, cols), urgency of the last coarse level (B, h, w) -> that of the fine ones.
+    """Gains of fine tokens (B, levels, rows, cols), urgency of the last coarse level (B, h, w) -> that of fine ones.
 
     Never above that of the patch's last coarse token, so that fine ones come after it.
     """

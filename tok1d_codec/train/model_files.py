@@ -17,7 +17,10 @@ from ..prior.integer import PREFIX
 
 
 def model_weights(model: str) -> Path:
-    """Name of a model of the family t1d, or its weight file -> the file. Raises: UnknownModel, MissingData, WrongWeights."""
+    """Name of a model of the family t1d, or its weight file -> the file.
+
+    Raises: UnknownModel, MissingData, WrongWeights.
+    """
     card = None if model.endswith(WEIGHT_FILE) else card_by_name(model)
     family = card.family if card else read_model(Path(model), lambda name: False)[0].get("family")
     if family != "t1d":
