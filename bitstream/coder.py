@@ -31,12 +31,14 @@ class Decoded:
         level_bits: information content of each level with its mask and check, in bits.
         present: of the level where the payload ends, which cells have a token, bool (rows, cols); None where it
             ends before it says so.
+        damaged: the payload holds more than `levels`, but not what was written.
     """
 
     levels: Levels
     complete: int
     level_bits: list[float]
     present: np.ndarray | None = None
+    damaged: bool = False
 
 
 def encode_tokens(levels: Levels, model: CountsModel, frame: Frame = Frame()) -> tuple[Coding, bytes]:
@@ -79,16 +81,38 @@ def decode_prefix(
 
     Raises: as `decode_tokens`; a check that is wrong is no error in a cut payload, which ends before it.
     """
-    if coding == Coding.PACKED:
-        _check_packed_length(payload, shapes, sizes(model, len(shapes)), frame, cut)
-        reader = BitReader(payload, cut)
-    else:
-        reader = RangeReader(payload, cut)
-    walk = Walk(model, frame, reader, shapes, None)
+    walk = _reading(coding, payload, shapes, model, frame, cut)
     complete = walk.run(cut)
     if not cut:
-        reader.finish()
+        walk.coder.finish()
     return Decoded(walk.known, complete, walk.level_bits, walk.present)
+
+
+def decode_undamaged(
+    coding: Coding, payload: bytes, shapes: Sequence[Shape], model: CountsModel, frame: Frame
+) -> Decoded:
+    """Damaged payload -> the tokens of the levels before the first check that is wrong; without checks, none.
+
+    A damaged level passes its check once in 2 ** `frame.check_bits` times.
+    Raises: Truncated or FormatError for a packed payload of a length that it cannot have.
+    """
+    walk = _reading(coding, payload, shapes, model, frame, cut=False)
+    try:
+        complete = walk.run(cut=True) if frame.check_bits else 0
+    except FormatError:
+        complete = walk.complete
+    for level in walk.known[complete:]:
+        level[:] = ABSENT
+    return Decoded(walk.known, complete, walk.level_bits, damaged=True)
+
+
+def _reading(
+    coding: Coding, payload: bytes, shapes: Sequence[Shape], model: CountsModel, frame: Frame, cut: bool
+) -> Walk:
+    if coding == Coding.RANGE:
+        return Walk(model, frame, RangeReader(payload, cut), shapes, None)
+    _check_packed_length(payload, shapes, sizes(model, len(shapes)), frame, cut)
+    return Walk(model, frame, BitReader(payload, cut), shapes, None)
 
 
 def _check_packed_length(

@@ -41,7 +41,8 @@ class Walk:
 
     Args:
         source: the tokens to write; None to read them.
-    After `run`, `known` holds the tokens, `level_bits` the information content of each level, and `present` which cells
+    After `run`, `known` holds the tokens, `complete` says how many levels are whole, `level_bits` the information
+    content of each level, and `present` which cells
     of the level where it ended have a token, None where a cut payload does not say it.
     """
 
@@ -53,29 +54,30 @@ class Walk:
         self.shapes = list(shapes)
         self.known = [np.full(shape, ABSENT, np.int32) for shape in shapes]
         self.level_bits = [0.0] * len(shapes)
+        self.complete = 0
         self.present: np.ndarray | None = None
 
     def run(self, cut: bool = False) -> int:
         """Code everything -> how many levels are complete; fewer than all only if the payload is cut."""
-        crc, done = self.frame.crc, 0
+        crc = self.frame.crc
         order = raster_groups(self.shapes) if self.coder.plain else self.model.groups(self.shapes)
         try:
             for level, groups in groupby(order, key=lambda group: group.level):
-                if level != done:
-                    raise ValueError(f"the model has a group of level {level} where {done} was due")
+                if level != self.complete:
+                    raise ValueError(f"the model has a group of level {level} where {self.complete} was due")
                 self.present = None  # where the payload ends within the mask
                 self.present = self._mask(level)
                 self._tokens(level, groups, self.present)
                 crc = token_crc(self.known[level], crc)
                 if not self._check(level, crc, cut):
                     self.known[level][:], self.present = ABSENT, None
-                    return done
-                done += 1
+                    return self.complete
+                self.complete += 1
         except _Cut:
-            return done
-        if done != len(self.shapes):
-            raise ValueError(f"the model has groups for {done} of {len(self.shapes)} levels")
-        return done
+            return self.complete
+        if self.complete != len(self.shapes):
+            raise ValueError(f"the model has groups for {self.complete} of {len(self.shapes)} levels")
+        return self.complete
 
     def _code(self, level: int, symbols: np.ndarray | None, num: int, size: int, counts: np.ndarray | None) -> np.ndarray:
         """Through the coder -> symbols, fewer than `num` if the payload ends; their bits are counted."""

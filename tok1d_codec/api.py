@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
@@ -12,9 +12,8 @@ import numpy as np
 from bitstream.header import MAX_PIXELS
 
 from . import codec
-from .errors import BadPicture
-from .models.cards import OWN_ID, ModelCard, card_by_name
-from .models.store import load_model
+from .errors import BadPicture, PartialPictureWarning
+from .models.store import shared_model
 
 if TYPE_CHECKING:
     import torch
@@ -71,22 +70,27 @@ def decode(
         model: the model that the files name, as `load_model` gave it, or its name; None finds it, and loads it on
             `device`, once.
         max_pixels: larger pictures are refused before anything is allocated for them.
-        partial: the first bytes of a file will do, and give a coarser picture.
+        partial: the first bytes of a file, or a damaged one, will do, and give a coarser picture and a
+            `errors.PartialPictureWarning`.
 
     Raises:
         FormatError and its classes: not a whole, undamaged file. LimitExceeded: larger than `max_pixels`.
         UnknownModel, WrongWeights, MissingData: the model that it names is not the one at hand.
         TypeError: something else than bytes, such as the name of a file.
     """
-    model = _load(model, device) if isinstance(model, (str, os.PathLike)) else model
+    model = shared_model(model, device) if isinstance(model, (str, os.PathLike)) else model
     if isinstance(data, (list, tuple)):
         return [decode(one, model, device=device, max_pixels=max_pixels, partial=partial) for one in data]
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"decode takes the bytes of a file or a list of those, not {type(data).__name__}")
     data = bytes(data)
-    model = model or _load(codec.model_name(data, max_pixels), device)
+    model = model or shared_model(codec.model_name(data, max_pixels), device)
     if partial:
-        return codec.decode_partial(data, model, max_pixels=max_pixels)[0]
+        pixels, held = codec.decode_partial(data, model, max_pixels=max_pixels)
+        if held.damaged or held.complete < len(held.levels):
+            said = f"a part of a picture: {held.complete} of {len(held.levels)} levels are whole"
+            warnings.warn(said, PartialPictureWarning, stacklevel=2)
+        return pixels
     return codec.decode(data, model, max_pixels=max_pixels)
 
 
@@ -141,17 +145,5 @@ def _is_batch(image: object) -> bool:
     return isinstance(image, (list, tuple)) or getattr(image, "ndim", 3) == 4
 
 
-def _load(name: str, device: str) -> Model:
-    """As `load_model`, but once for a model and a device, by whatever names they go."""
-    from .device import pick_device
-
-    return _load_once(card_by_name(name), str(pick_device(device)))
-
-
-@cache
-def _load_once(card: ModelCard, device: str) -> Model:
-    return load_model(card.file if card.id == OWN_ID else card.name, device)
-
-
 def _loaded(model: Model | str) -> Model:
-    return _load(model, "auto") if isinstance(model, (str, os.PathLike)) else model
+    return shared_model(model) if isinstance(model, (str, os.PathLike)) else model

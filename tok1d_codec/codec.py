@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bitstream.coder import CountsModel, Decoded, decode_prefix, encode_tokens
+from bitstream.coder import CountsModel, Decoded, decode_prefix, decode_undamaged, encode_tokens
 from bitstream.container import Container, frame, pack, unpack, verify
 from bitstream.errors import FormatError
 from bitstream.header import MAX_PIXELS, Coding, Header
@@ -74,71 +74,65 @@ def encode(
             urgency = favoured(urgency, [side << scale for side in model.card.sides[1:]], regions())
         return tokens, urgency
 
-    def write(scale: int, kept: int) -> bytes:
+    def chosen(scale: int, kept: int) -> list[np.ndarray]:
         tokens, urgency = tokens_at(scale)
-        if urgency is not None:
-            tokens = keep_most_urgent(tokens, urgency, kept)
+        return tokens if urgency is None else keep_most_urgent(tokens, urgency, kept)
+
+    def write(tokens: list[np.ndarray], scale: int) -> bytes:
         return _write(tokens, model, height, width, scale)
 
-    limit_bytes = target.most_bytes(height, width)
+    limit_bytes, scale = target.most_bytes(height, width), 0
     if levels is not None:
-        data = _write(at_depth(tokens_at(0)[0], levels), model, height, width, 0)
+        tokens = at_depth(tokens_at(0)[0], levels)
     elif limit_bytes is not None:
-        data = fit(write, lambda scale: _count(tokens_at(scale)[1]), limit_bytes)
+        size_at = cache(lambda scale, kept: len(write(chosen(scale, kept), scale)))
+        scale, kept = fit(size_at, lambda scale: _count(tokens_at(scale)[1]), limit_bytes)
+        tokens = chosen(scale, kept)
     else:
         urgency, quality = tokens_at(0)[1], DEFAULT_QUALITY if quality is None else quality
-        data = write(0, 0 if urgency is None else wanted(quality, urgency, model.card.urgency_range))
-    if effort == 0:
-        return data
-    scale = unpack(data).header.scale
+        tokens = chosen(0, 0 if urgency is None else wanted(quality, urgency, model.card.urgency_range))
     urgency = tokens_at(scale)[1]
-    if urgency is None:
-        return data
-    return _refined(data, image_at(scale), urgency, model, effort, limit_bytes, progress)
+    if effort and urgency is not None:
+        size_of = lambda tokens: len(write(tokens, scale))  # noqa: E731
+        tokens = _refined(tokens, urgency, image_at(scale), model, effort, size_of, limit_bytes, progress)
+    return write(tokens, scale)
 
 
 def _refined(
-    data: bytes, image: Tensor, urgency: list[np.ndarray], model: Model, effort: int, limit_bytes: int | None,
-    progress: bool,
-) -> bytes:  # fmt: skip
-    """A file, what it codes (1, 3, h, w) in [0, 1] and the urgency of its tokens -> a better file, or the same."""
-    header = unpack(data).header
+    tokens: list[np.ndarray], urgency: list[np.ndarray], image: Tensor, model: Model, effort: int,
+    size_of: Callable[[list[np.ndarray]], int], limit_bytes: int | None, progress: bool,
+) -> list[np.ndarray]:  # fmt: skip
+    """Tokens of a file, the urgency of all, what they code (1, 3, h, w) in [0, 1] -> better ones, or the same.
 
-    def indices(data: bytes) -> list[Tensor]:
-        return to_indices(read_tokens(unpack(data), model.card, model.prior).levels, image.device)
+    `size_of(tokens)` is that of their file in bytes.
+    """
 
-    def loss(data: bytes) -> float:
-        return whole_loss(model.tokenizer.decode(indices(data), *image.shape[-2:]), image)
-
-    def write(tokens: list[np.ndarray]) -> bytes:
-        return _write(tokens, model, header.height, header.width, header.scale)
-
-    def within_limit(tokens: list[np.ndarray]) -> tuple[bytes, bool] | None:
-        """-> a file, and whether it holds all the tokens."""
-        whole = write(tokens)
-        if limit_bytes is None or len(whole) <= limit_bytes:
-            return whole, True
-        # unusual tokens cost more: the least urgent go
+    def fitting(tokens: list[np.ndarray]) -> list[np.ndarray] | None:
+        """-> the same tokens, or where they are too many, since unusual ones cost more, the most urgent that fit."""
         kept = sum(int((level >= 0).sum()) for level in tokens[1:])
-        least = write(keep_most_urgent(tokens, urgency, 0))
-        if len(least) > limit_bytes:
+        size_at = cache(lambda count: size_of(keep_most_urgent(tokens, urgency, count)))
+        if limit_bytes is None or size_of(tokens) <= limit_bytes:
+            return tokens
+        if size_at(0) > limit_bytes:
             return None
-        return largest(
-            lambda count: write(keep_most_urgent(tokens, urgency, count)), kept, least, limit_bytes, (kept, len(whole))
-        ), False
+        return keep_most_urgent(tokens, urgency, largest(size_at, kept, limit_bytes, too_many=kept))
 
-    chosen, least_loss = data, math.inf
-    attempts = model.tokenizer.refine(image, indices(data), perceptual_loss(image.device), STEPS[effort], progress)
-    for attempt in attempts:
+    def loss(tokens: list[np.ndarray]) -> float:
+        return whole_loss(model.tokenizer.decode(to_indices(tokens, image.device), *image.shape[-2:]), image)
+
+    best, least_loss = tokens, math.inf
+    indices, loss_from = to_indices(tokens, image.device), perceptual_loss(image.device)
+    for attempt in model.tokenizer.refine(image, indices, loss_from, STEPS[effort], progress):
         if attempt.loss is not None and least_loss <= attempt.loss:
             break  # those that follow are no better
-        written = within_limit([level[0].cpu().numpy() for level in attempt.indices])
-        if written is None:
+        found = [level[0].cpu().numpy() for level in attempt.indices]
+        fits = fitting(found)
+        if fits is None:
             continue
-        value = attempt.loss if attempt.loss is not None and written[1] else loss(written[0])
+        value = attempt.loss if attempt.loss is not None and fits is found else loss(fits)
         if value < least_loss:
-            chosen, least_loss = written[0], value
-    return chosen
+            best, least_loss = fits, value
+    return best
 
 
 def tokenize(pixels: np.ndarray, model: Model, levels: int | None = None) -> list[np.ndarray]:
@@ -221,43 +215,45 @@ def decode_partial(
     data: bytes, model: Model | None = None, device: str = "auto", max_pixels: int = MAX_PIXELS,
     guess: str = "none", seed: int = 0,
 ) -> tuple[np.ndarray, Decoded]:  # fmt: skip
-    """The first bytes of a file, header and checksum at least -> the picture of the tokens they hold, and those.
+    """The first bytes of a file, header and checksum at least, or a damaged one -> the picture of its good tokens, and those.
 
     Levels that are whole are proven by their checks, but for files of version 1, which have none; what follows
-    them is only likely right.
+    them is only likely right. Of a damaged file nothing behind the first wrong check is taken.
 
     Args:
         guess: what stands for the tokens that the first level that is not whole lacks: "none" leaves them
             out, "likely" takes the prior's likeliest, "sample" draws from its probabilities with `seed`.
 
-    Raises: as `decode`; Truncated only for a file cut before the end of its checksum.
+    Raises: as `decode`; Truncated only for a file cut before the end of its checksum, other damage only where no level
+        is proven to be whole.
     """
     if guess not in GUESSES:
         raise ValueError(f"unknown guess {guess!r} (known: {', '.join(GUESSES)})")
-    rng = np.random.default_rng(seed) if guess == "sample" else None
-    container = unpack(data, max_pixels, cut=True)
-    return _decode(container, model, device, partial(fill, rng=rng) if guess != "none" else None)
+    return _decode(unpack(data, max_pixels, cut=True), model, device, partial=True, guess=guess, seed=seed)
 
 
 def _decode(
-    container: Container, model: Model | None, device: str, complete: Callable | None = None
+    container: Container, model: Model | None, device: str, partial: bool = False, guess: str = "none", seed: int = 0
 ) -> tuple[np.ndarray, Decoded]:
-    """A file taken apart -> picture, uint8 (H, W, 3) RGB, and its tokens.
-
-    `complete(levels, level, prior, present=...)`, as `fill`, gives the tokens to use for a file that ends within `level`.
-    """
+    """A file taken apart -> picture, uint8 (H, W, 3) RGB, and its tokens."""
     header = container.header
     card = model.card if model else card_by_id(header.model_id)
-    decoded = read_tokens(container, card, model.prior if model else None)
+    decoded = read_tokens(container, card, model.prior if model else None, partial)
     model = model or load_model(card.name, device)
     levels = decoded.levels
-    if complete and decoded.complete < len(levels):
-        levels = complete(levels, decoded.complete, model.prior, present=decoded.present)
+    if guess != "none" and decoded.complete < len(levels):
+        rng = np.random.default_rng(seed) if guess == "sample" else None
+        levels = fill(levels, decoded.complete, model.prior, rng, decoded.present)
     return render(levels, model.tokenizer, header.height, header.width, header.scale), decoded
 
 
-def read_tokens(container: Container, card: ModelCard, prior: CountsModel | None = None) -> Decoded:
+def read_tokens(
+    container: Container, card: ModelCard, prior: CountsModel | None = None, partial: bool = False
+) -> Decoded:
     """Container -> verified tokens, int32 (rows, cols) for each level, -1 for absent; needs no torch.
+
+    Args:
+        partial: of a damaged file, those of the levels before the damage will do.
 
     Raises:
         WrongWeights: the file was written with another model than `card`. FormatError: damaged.
@@ -272,10 +268,13 @@ def read_tokens(container: Container, card: ModelCard, prior: CountsModel | None
     if header.levels > card.levels:
         raise FormatError(f"{header.levels} levels, but model {card.name} has {card.levels}; the file is damaged")
     shapes = card.token_shapes(*header.coded_size, header.levels)
-    prior, cut = prior or load_prior(card), container.missing > 0
-    decoded = decode_prefix(
-        header.coding, container.payload, shapes, prior, frame(header, card.seed), cut
-    )
-    if not cut:
-        verify(container, decoded.levels, card.seed)
+    parts = header.coding, container.payload, shapes, prior or load_prior(card), frame(header, card.seed)
+    try:
+        decoded = decode_prefix(*parts, cut=container.missing > 0)
+        if not container.missing:
+            verify(container, decoded.levels, card.seed)
+    except FormatError:
+        decoded = decode_undamaged(*parts) if partial else None
+        if not (decoded and decoded.complete):
+            raise
     return decoded

@@ -48,6 +48,10 @@ class PartialPicture(T1DError):
     exit_code = 8
 
 
+class PartialPictureWarning(UserWarning):
+    """The same in Python, where the picture is returned."""
+
+
 class UnknownModel(T1DError):
     """No model card has this id or name."""
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from bitstream.container import part_bytes, unpack
-from bitstream.errors import ChecksumMismatch
+from bitstream.errors import FormatError
+from bitstream.header import MAX_PIXELS
 
 from .codec import read_tokens
 from .errors import MissingData, WrongWeights
 from .models.cards import OWN_ID, card_by_id, card_by_name
 
 
-def info(data: bytes, model: str | None = None) -> dict:
+def info(data: bytes, model: str | None = None, max_pixels: int = MAX_PIXELS) -> dict:
     """The bytes of a file, whole or cut -> what they say.
 
     Args:
         model: weight file, of a file that a model of one's own made.
+        max_pixels: larger pictures are refused.
 
     Returns:
         version, model, model_id, width, height, scale, levels, tokens (per level, as far as they are there),
@@ -23,16 +25,18 @@ def info(data: bytes, model: str | None = None) -> dict:
 
     Raises:
         FormatError and its classes: not a file or the beginning of one. UnknownModel: written by a model
-        not known here. WrongWeights, MissingData: `model` is no weight file.
+        not known here. WrongWeights, MissingData: `model` is no weight file. TypeError: no bytes.
     """
-    container = unpack(data, cut=True)
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"info takes the bytes of a file, not {type(data).__name__}")
+    container = unpack(bytes(data), max_pixels, cut=True)
     header = container.header
     card = card_by_name(model) if model and header.model_id == OWN_ID else card_by_id(header.model_id)
     decoded = None
     try:
         decoded = read_tokens(container, card)
         state = f"cut ({decoded.complete} levels are whole)" if container.missing else "ok"
-    except ChecksumMismatch:
+    except FormatError:
         state = "mismatch"
     except WrongWeights as error:
         state = f"wrong weights ({error})"

@@ -120,51 +120,48 @@ def depth_groups(depths: Sequence[int | None]) -> list[range]:
     return found
 
 
-def fit(write: Callable[[int, int], bytes], most: Callable[[int], int], limit_bytes: int) -> bytes:
-    """The best file of at most `limit_bytes`.
+def fit(size_at: Callable[[int, int], int], most: Callable[[int], int], limit_bytes: int) -> tuple[int, int]:
+    """-> scale and number of tokens after the first level of the best file of at most `limit_bytes`.
 
     Args:
-        write: (scale, how many tokens are kept after the first level) -> the file.
+        size_at: (scale, how many of these tokens are kept) -> bytes of the file; what was asked once costs nothing.
         most: scale -> how many there are at most.
     Raises:
         TargetTooSmall: even the smallest file is larger.
     """
-    sizes = []
     for scale in range(MAX_SCALE + 1):
-        least = write(scale, 0)
-        if len(least) <= limit_bytes:
-            return largest(lambda kept: write(scale, kept), most(scale), least, limit_bytes)
-        sizes.append(len(least))
-    raise TargetTooSmall(limit_bytes, min(sizes))  # of pictures of a single token, not always the last
+        if size_at(scale, 0) <= limit_bytes:
+            return scale, largest(lambda kept: size_at(scale, kept), most(scale), limit_bytes)
+    least = min(size_at(scale, 0) for scale in range(MAX_SCALE + 1))  # of pictures of a single token, not always the last
+    raise TargetTooSmall(limit_bytes, least)
 
 
-def largest(
-    write: Callable[[int], bytes], most: int, least: bytes, limit_bytes: int, known: tuple[int, int] | None = None
-) -> bytes:
-    """The file of the most tokens that fit, at most `most`, or one that lacks at most a thousandth of `limit_bytes`, or a byte.
+def largest(size_at: Callable[[int], int], most: int, limit_bytes: int, too_many: int | None = None) -> int:
+    """The most tokens, at most `most`, whose file fits, or so many that it lacks at most a thousandth of `limit_bytes`, or a byte.
 
     After EVALUATIONS files the best of them counts. The search goes where the straight line between the last two files says.
 
     Args:
-        least: the file of no tokens; it fits.
-        known: tokens and bytes of a file that does not.
+        size_at: how many tokens are kept -> bytes of the file; none fit. What was asked once costs nothing.
+        too_many: a number of tokens whose file does not fit.
     """
-    best, low, high = least, 0, most + 1  # `low` fits, `high` does not
-    count, size, slope = 0, len(least), 5 / 4  # bytes a token, ten bits before any is measured
-    if known:
-        slope = (known[1] - size) / known[0]
-        high, (count, size) = known[0], known
+    low, high = 0, most + 1  # `low` fits, `high` does not
+    count, size, slope = 0, size_at(0), 5 / 4  # bytes a token, ten bits before any is measured
+    best = size
+    if too_many:
+        slope = (size_at(too_many) - size) / too_many
+        high, count, size = too_many, too_many, size_at(too_many)
     for _ in range(EVALUATIONS):
-        if high - low <= 1 or limit_bytes - len(best) <= max(1, limit_bytes // 1000):
+        if high - low <= 1 or limit_bytes - best <= max(1, limit_bytes // 1000):
             break
         guess = count + math.floor((limit_bytes - size) / slope)
         guess = min(max(guess, low + 1), high - 1)
-        data = write(guess)
-        if len(data) != size:  # `guess` is never `count`
-            slope = min(max((len(data) - size) / (guess - count), 1 / 8), 8)
-        count, size = guess, len(data)
+        found = size_at(guess)
+        if found != size:  # `guess` is never `count`
+            slope = min(max((found - size) / (guess - count), 1 / 8), 8)
+        count, size = guess, found
         if size <= limit_bytes:
-            low, best = count, data
+            low, best = count, size
         else:
             high = count
-    return best
+    return low

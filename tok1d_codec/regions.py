@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FAVOUR = 5.0  # how much more urgent tokens of a region of interest are
+FEATURE_FAVOUR = 10.0  # of the eyes and the mouth of a face
 TEXT_FAVOUR = 10.0  # of a line of text, which is small, and which half of the tokens do not make legible
 
 Box = tuple[int, int, int, int]
@@ -31,7 +32,9 @@ def find_regions(image: Tensor, faces: bool, text: bool) -> list[tuple[Box, floa
     from .nn.faces import find_faces
     from .nn.text import find_text
 
-    found = [(box, FAVOUR) for box in find_faces(image)] if faces else []
+    found = []
+    for face in find_faces(image) if faces else []:
+        found += [(face.box, FAVOUR), *((box, FEATURE_FAVOUR) for box in face.features)]
     return found + ([(box, TEXT_FAVOUR) for box in find_text(image)] if text else [])
 
 

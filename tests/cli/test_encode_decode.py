@@ -14,6 +14,7 @@ from tok1d_codec import codec
 from tok1d_codec.cli import main
 from tok1d_codec.cli.encode import encode
 from tok1d_codec.rate import DEFAULT_QUALITY
+from tok1d_codec.nn.faces import Face
 from tok1d_codec.regions import FAVOUR
 
 
@@ -90,6 +91,15 @@ def test_a_cut_file_gives_a_picture_only_if_asked(model, folder, run):
     assert code == 8 and pixels_of("back.png").shape == (60, 90, 3)
     assert re.search(rf"cut.t1d has {len(data) // 2} of {len(data)} bytes: \d of 5 levels are whole", err)
     assert run("decode", "cat.t1d", "whole.png", "--partial")[0] == 0
+    code, _, err = run("decode", "cut.t1d", "guess.png", "--partial", "--guess", "sample", "--seed", 1)
+    assert code == 8 and (pixels_of("guess.png") != pixels_of("back.png")).any()
+    for alone in (["--guess", "likely"], ["--seed", 1]):
+        assert run("decode", "cut.t1d", "other.png", *alone)[0] == 2
+    (folder / "hurt.t1d").write_bytes(data[:-8] + bytes([data[-8] ^ 64]) + data[-7:])
+    assert run("decode", "hurt.t1d", "hurt.png")[0] in (13, 15) and not (folder / "hurt.png").exists()
+    code, _, err = run("decode", "hurt.t1d", "hurt.png", "--partial")
+    assert code == 8 and re.search(r"hurt.t1d is damaged: [1-4] of 5 levels are whole", err)
+    assert pixels_of("hurt.png").shape == (60, 90, 3)
     code, out, _ = run("info", "cut.t1d")
     assert code == 12 and re.search(r"checksum +cut \(\d levels are whole\)", out)
 
@@ -189,9 +199,18 @@ def test_the_default_effort_is_the_one_that_the_help_names(model, run, folder, m
 
 @pytest.mark.parametrize("kind", ["faces", "text"])
 def test_faces_and_text_are_found_unless_told_not_to(model, run, folder, monkeypatch, kind):
-    monkeypatch.setattr(f"tok1d_codec.nn.{kind}.find_{kind}", lambda image: [(0, 0, 32, 32)])
+    found = {"faces": Face((0, 0, 32, 32), ()), "text": (0, 0, 32, 32)}[kind]
+    monkeypatch.setattr(f"tok1d_codec.nn.{kind}.find_{kind}", lambda image: [found])
     monkeypatch.setattr("tok1d_codec.regions.TEXT_FAVOUR", FAVOUR)
     for name, option in {"found": [f"--{kind}"], "none": [f"--no-{kind}"], "box": [f"--no-{kind}", "--roi=0,0,32,32"]}.items():
         assert run("encode", "cat.png", f"{name}.t1d", "-q", 60, *option)[0] == 0
     found, none, box = ((folder / f"{name}.t1d").read_bytes() for name in ("found", "none", "box"))
     assert found == box != none
+
+
+def test_a_name_of_a_picture_is_no_name_for_a_file(model, folder, run):
+    before = (folder / "cat.png").read_bytes()
+    for out in ("other.png", "cat.png", "photo.JPG"):
+        code, _, err = run("encode", "cat.png", out, "--force")
+        assert code == 2 and "has the name of a picture; give OUT.t1d" in err
+    assert (folder / "cat.png").read_bytes() == before and not (folder / "other.png").exists()

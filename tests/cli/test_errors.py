@@ -110,7 +110,7 @@ def test_errors_of_the_system(t1d_file, folder, run, monkeypatch, error, code, s
     def fail(*_, **__):
         raise error
 
-    for target, owner in (("decode_partial", codec), ("fsync", os)):
+    for target, owner in (("decode", codec), ("fsync", os)):
         with monkeypatch.context() as patch:
             patch.setattr(owner, target, fail)
             got, out, err = run("decode", "cat.t1d", "new.png")
@@ -123,7 +123,7 @@ def test_a_fault_of_ours_is_not_hidden(t1d_file, folder, monkeypatch, fault):
     def fail(*_, **__):
         raise fault
 
-    monkeypatch.setattr(codec, "decode_partial", fail)
+    monkeypatch.setattr(codec, "decode", fail)
     with pytest.raises(type(fault), match=str(fault)):
         main(["decode", "cat.t1d", "new.png"])
 

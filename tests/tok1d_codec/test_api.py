@@ -16,21 +16,22 @@ import tok1d_codec
 from bitstream.container import unpack
 from bitstream.errors import LimitExceeded, Truncated
 from tok1d_codec import api, codec
-from tok1d_codec.errors import BadPicture
-from tok1d_codec.models import cards
+from tok1d_codec.errors import BadPicture, PartialPictureWarning
+from tok1d_codec.models import cards, store
 
 
 @pytest.fixture
 def installed(tiny_model, monkeypatch):
     """The tiny model under the name t1d, the only one there is."""
     monkeypatch.setattr(cards, "CARDS", (tiny_model.card,))
-    monkeypatch.setattr(api, "_load", lambda name, device: tiny_model)
+    monkeypatch.setattr(api, "shared_model", lambda name, device="auto": tiny_model)
     return tiny_model
 
 
 @pytest.fixture
 def plugin(monkeypatch):
     """Pillow with the plugin, and without it again afterwards: other tests ask Pillow what is a picture."""
+    Image.init()  # else the formats that Pillow has not yet met were forgotten with it
     monkeypatch.setattr(Image, "ID", list(Image.ID))
     monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
     importlib.reload(importlib.import_module("tok1d_codec.pillow"))
@@ -120,7 +121,10 @@ def test_decode_takes_names_limits_and_the_beginning_of_a_file(installed, photo)
         tok1d_codec.decode(data, max_pixels=96 * 160 - 1)
     with pytest.raises(Truncated):
         tok1d_codec.decode(data[:-2])
-    parts = tok1d_codec.decode([data[:-2], data], partial=True)
+    with pytest.warns(PartialPictureWarning, match="2 of 3 levels are whole"):
+        parts = tok1d_codec.decode([data[:-2], data], partial=True)
+    with pytest.warns(PartialPictureWarning):
+        tok1d_codec.decode(data[:-1] + bytes([data[-1] ^ 1]), partial=True)
     assert np.array_equal(parts[0], codec.decode_partial(data[:-2], installed)[0])
     assert np.array_equal(parts[1], tok1d_codec.decode(data))
     for wrong in ("out.t1d", Path("out.t1d"), None, 5):
@@ -132,13 +136,13 @@ def test_decode_takes_names_limits_and_the_beginning_of_a_file(installed, photo)
 def test_a_model_is_loaded_once_whatever_it_is_called(tiny_model, photo, monkeypatch):
     monkeypatch.setattr(cards, "CARDS", (replace(tiny_model.card, name="t1d-9"),))
     loaded = []
-    monkeypatch.setattr(api, "load_model", lambda name, device: loaded.append((name, device)) or tiny_model)
-    api._load_once.cache_clear()
+    monkeypatch.setattr(store, "load_model", lambda name, device: loaded.append((name, device)) or tiny_model)
+    store._load_once.cache_clear()
     try:
         for name, device in (("t1d", "auto"), ("t1d-9", "cpu"), ("t1d", "cpu")):
-            assert api._load(name, device) is tiny_model
+            assert store.shared_model(name, device) is tiny_model
     finally:
-        api._load_once.cache_clear()
+        store._load_once.cache_clear()
     assert loaded[0][0] == "t1d-9" and len(loaded) == len({device for _, device in loaded})
 
 

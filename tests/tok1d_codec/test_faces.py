@@ -11,8 +11,10 @@ from PIL import Image
 from bitstream.container import unpack
 from tok1d_codec import codec
 from tok1d_codec.nn.faces import find_faces
+from tok1d_codec.regions import FAVOUR, FEATURE_FAVOUR, favoured, find_regions
 
 EYES_AND_MOUTH = (195, 95, 250, 155)  # of scikit-image's astronaut, within her face
+FEATURES = [(198, 98, 212, 106), (238, 100, 252, 108), (205, 132, 243, 149)]  # each eye, the mouth
 HEAD = (160, 20, 295, 200)
 
 
@@ -29,14 +31,17 @@ def test_a_face_is_found_at_any_size(scale):
     side = round(512 * scale)
     pixels = np.asarray(Image.fromarray(skimage.data.astronaut()).resize((side, side)))
     (found,) = find_faces(as_image(pixels))
-    found = [edge / scale for edge in found]
-    assert holds(HEAD, found) and holds(found, EYES_AND_MOUTH)
+    box, *features = ([edge / scale for edge in box] for box in (found.box, *found.features))
+    assert holds(HEAD, box) and holds(box, EYES_AND_MOUTH)
+    for feature, inner in zip(features, FEATURES, strict=True):
+        assert holds(box, feature) and holds(feature, inner)
+    assert sum((f[2] - f[0]) * (f[3] - f[1]) for f in features) < 0.4 * (box[2] - box[0]) * (box[3] - box[1])
 
 
 def test_faces_lie_where_they_are():
     astronaut = skimage.data.astronaut()[:256, 64:384]
     pair = np.concatenate([astronaut, astronaut[:, ::-1]], axis=1)
-    left, right = sorted(find_faces(as_image(pair)))
+    left, right = sorted(face.box for face in find_faces(as_image(pair)))
     for found, moved in ((left, lambda x: x + 64), (right, lambda x: 64 + 640 - x)):
         edges = sorted(moved(x) for x in (found[0], found[2]))
         here = (edges[0], found[1], edges[1], found[3])
@@ -46,8 +51,9 @@ def test_faces_lie_where_they_are():
 def test_a_face_at_the_edge_stays_in_the_picture():
     astronaut = skimage.data.astronaut()[60:300, 175:400]  # a little of her forehead and of a temple are outside
     for pixels in (astronaut, astronaut[::-1, ::-1]):
-        for left, top, right, bottom in find_faces(as_image(pixels)):
-            assert 0 <= left < right <= 225 and 0 <= top < bottom <= 240
+        for face in find_faces(as_image(pixels)):
+            for left, top, right, bottom in (face.box, *face.features):
+                assert 0 <= left < right <= 225 and 0 <= top < bottom <= 240
     assert len(find_faces(as_image(astronaut))) == 1
 
 
@@ -73,3 +79,12 @@ def test_a_face_gets_more_of_the_same_bytes(tiny_model):
 
     (everywhere, face), (still, less) = kept(), kept(faces=False)
     assert face > less and abs(everywhere - still) <= 4
+
+
+def test_eyes_and_mouth_come_first():
+    face = find_faces(as_image(skimage.data.astronaut()))[0]
+    found = find_regions(as_image(skimage.data.astronaut()), faces=True, text=False)
+    assert found == [(face.box, FAVOUR), *((feature, FEATURE_FAVOUR) for feature in face.features)]
+    (ranks,) = favoured([np.ones((32, 32))], [16], found)
+    assert ranks[102 // 16, 205 // 16] == ranks[140 // 16, 224 // 16] == FEATURE_FAVOUR  # an eye, the mouth
+    assert ranks[165 // 16, 200 // 16] == FAVOUR < FEATURE_FAVOUR and ranks[20, 20] == 1  # the chin, elsewhere

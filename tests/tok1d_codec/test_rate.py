@@ -7,7 +7,7 @@ import pytest
 
 from bitstream.coder import Group
 from bitstream.container import CHECKSUM_BYTES, unpack
-from bitstream.errors import ChecksumMismatch, Truncated
+from bitstream.errors import ChecksumMismatch, FormatError, Truncated
 from bitstream.header import pack_header
 from tok1d_codec import codec
 from tok1d_codec.errors import TargetTooSmall
@@ -36,22 +36,18 @@ def test_the_largest_file_that_fits_is_found_in_few_writings(sizes):
               "steps": np.where(np.arange(5000) % 100, 0, 95)}[sizes]  # fmt: skip
     bytes_at = 100 + np.floor(np.concatenate([[0], tokens.cumsum()])).astype(int)
     for limit in (100, 101, 150, 1000, 3000, 10000):
-        written = []
-
-        def write(count: int) -> bytes:
-            written.append(count)
-            return bytes(int(bytes_at[count]))
-
-        found = len(largest(write, 5000, bytes(100), limit))
-        count = len(written)
-        again = len(largest(write, 5000, bytes(100), limit, (5000, int(bytes_at[-1])))) if limit < bytes_at[-1] else found
-        assert max(count, len(written) - count) <= EVALUATIONS and all(0 < n <= 5000 for n in written)
+        counts, found = [], []
+        for too_many in (None, 5000) if limit < bytes_at[-1] else (None,):
+            asked = set()
+            found.append(bytes_at[largest(lambda n: asked.add(n) or int(bytes_at[n]), 5000, limit, too_many)])
+            counts.append(len(asked - {0, too_many}))
+            assert all(0 <= n <= 5000 for n in asked)
+        assert max(counts) <= EVALUATIONS
         best = bytes_at[bytes_at <= limit].max()
         if sizes != "steps":
-            assert best - max(2, limit // 1000) <= min(found, again) and max(found, again) <= best
-            assert count <= 7 and len(written) - count <= 7
+            assert best - max(2, limit // 1000) <= min(found) and max(found) <= best and max(counts) <= 7
         else:
-            assert 100 <= min(found, again) and max(found, again) <= best
+            assert 100 <= min(found) and max(found) <= best
 
 
 def test_bits_per_pixel_are_those_of_the_whole_file(tiny_model, photo):
@@ -66,9 +62,9 @@ def test_a_target_without_end_is_none(tiny_model, photo):
 def test_the_smallest_file_need_not_be_that_of_the_smallest_picture():
     sizes = 13, 14, 12, 15
     with pytest.raises(TargetTooSmall) as caught:
-        fit(lambda scale, kept: b"0" * sizes[scale], lambda scale: 0, 11)
+        fit(lambda scale, kept: sizes[scale], lambda scale: 0, 11)
     assert caught.value.least_bytes == 12
-    assert len(fit(lambda scale, kept: b"0" * sizes[scale], lambda scale: 0, 12)) == 12
+    assert fit(lambda scale, kept: sizes[scale], lambda scale: 0, 12) == (2, 0)
 
 
 def test_small_targets_make_the_picture_smaller(tiny_model, photo):
@@ -211,6 +207,29 @@ def test_a_damaged_level_is_not_counted_as_whole(tiny_model, photo):
             codec.decode(bytes(broken), tiny_model)
         noticed += codec.decode_partial(bytes(broken[:-1]), tiny_model)[1].complete == 0
     assert noticed >= 5  # one in 256 passes the check of the first level
+
+
+@pytest.mark.parametrize("target", [{"levels": 3}, {"size": 45}])
+def test_of_a_damaged_file_the_levels_before_the_damage_are_good(tiny_model, photo, target):
+    data = codec.encode(photo, tiny_model, **target)
+    container, tokens = unpack(data), tokens_of(data, tiny_model)
+    start, seen = len(data) - len(container.payload), set()
+    for at in range(start - CHECKSUM_BYTES, len(data)):
+        broken = bytearray(data)
+        broken[at] ^= 0x24
+        with pytest.raises(FormatError):
+            codec.decode(bytes(broken), tiny_model)
+        try:
+            held = codec.decode_partial(bytes(broken), tiny_model)[1]
+        except FormatError:  # not even the first level is whole
+            seen.add(0)
+            continue
+        assert held.damaged and held.complete > 0
+        right = [np.array_equal(a, b) for a, b in zip(held.levels, tokens)]
+        assert all((level < 0).all() for level in held.levels[held.complete :])
+        seen.add(held.complete if all(right[: held.complete]) else "passed its check by chance")
+    assert {0, 1, 2, 3} <= seen  # 3: of the checksum alone
+    assert not codec.decode_partial(data, tiny_model)[1].damaged
 
 
 BOX = (100, 20, 150, 90)  # the right part of `photo`

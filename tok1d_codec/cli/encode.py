@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bitstream.header import MAX_PIXELS
 from tok1d_codec.cli import batch, options
 from tok1d_codec.cli.options import say, use_threads
 
@@ -48,10 +49,10 @@ class Box(click.ParamType):
 @batch.arguments
 @batch.out
 @click.option("-q", "--quality", type=options.Finite(0, 100),
-              help="0 is the smallest at full resolution, 100 best.  [default: 50]")
+              help="0 is the smallest file at full resolution, 100 about 0.09 bpp, which is not the end of --bpp.  [default: 50]")
 @click.option("--bpp", type=options.Finite(min=0, min_open=True), help="At most so many bits per pixel.")
 @click.option("--size", type=Bytes(), help="At most so many bytes: 600, 600B, 1.5kB.")
-@click.option("--levels", type=click.IntRange(min=1), help="The same number of levels for all of the picture.")
+@click.option("--levels", type=click.IntRange(min=1), help="The same number of levels for all of the picture, faces or not; `t1d models` has how many there are.")
 @click.option("--roi", multiple=True, type=Box(), metavar="LEFT,TOP,RIGHT,BOTTOM",
               help="A region of interest, in pixels, that gets more of the bytes, such as a face; may be repeated.")
 @click.option("--faces/--no-faces", default=True, help="Find faces, which get more of the bytes.  [default: on]")
@@ -60,7 +61,8 @@ class Box(click.ParamType):
 @options.model
 @options.device
 @options.threads
-@options.max_pixels
+@click.option("--max-pixels", type=click.IntRange(1, MAX_PIXELS), default=MAX_PIXELS, show_default=True,
+              help="Refuse larger pictures.")
 @options.force
 @click.option("-v", "--verbose", is_flag=True, help="Also say what the bytes and the seconds went to.")
 def encode(names: tuple[Path, ...], out: str | None, quality: float | None, bpp: float | None, size: int | None,
@@ -87,6 +89,8 @@ def encode(names: tuple[Path, ...], out: str | None, quality: float | None, bpp:
     if levels is not None and levels > most:
         raise click.BadParameter(f"model {model!r} has {most} levels, not {levels}", param_hint="--levels")
     pairs = batch.pairs(names, out, SUFFIXES, ".t1d")
+    if pictures := [target for _, target in pairs if target.suffix.lower() in SUFFIXES]:
+        raise click.UsageError(f"{str(pictures[0])!r} has the name of a picture; give OUT.t1d, or -o FOLDER for several inputs")
     if roi and len(pairs) > 1:
         raise click.UsageError("--roi is of one picture; encode it alone")
 
@@ -98,7 +102,7 @@ def encode(names: tuple[Path, ...], out: str | None, quality: float | None, bpp:
         loaded = load_model(model, device=device)
         idle = [name for name, value in {"--effort": effort, "--roi": roi, "-q": quality is not None}.items() if value]
         if idle and loaded.card.family != "t1d":
-            say(f"t1d: {' and '.join(idle)} has no effect on models of the family {loaded.card.family}")
+            say(f"t1d: without effect on models of the family {loaded.card.family}: {', '.join(idle)}")
         return loaded
 
     def work(source: Path, target: Path) -> None:

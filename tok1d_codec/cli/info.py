@@ -16,8 +16,9 @@ from tok1d_codec.cli.options import FILE
 @click.command()
 @click.argument("source", metavar="FILE", type=FILE)
 @options.own_model
+@options.max_pixels
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
-def info(source: Path, model: str | None, as_json: bool) -> None:
+def info(source: Path, model: str | None, max_pixels: int, as_json: bool) -> None:
     """Show version, model, size, tokens and bytes of the t1d file FILE, and whether it is undamaged.
 
     `-` is stdin. The checksum is ok, mismatch, cut for the first bytes of a file, wrong weights, or unknown
@@ -27,7 +28,7 @@ def info(source: Path, model: str | None, as_json: bool) -> None:
     from tok1d_codec.facts import info as read_info
     from tok1d_codec.image.files import read_bytes
 
-    facts = read_info(read_bytes(source), model)
+    facts = read_info(read_bytes(source), model, max_pixels)
     click.echo(json.dumps(facts, indent=2) if as_json else _as_text(facts))
     if facts["checksum"] == "mismatch":
         raise ChecksumMismatch(f"{str(source)!r} is damaged or made with other weights; get it again")

@@ -36,7 +36,7 @@ effort = click.option(
     "[default: 1 for pictures of up to 1024 pixels a side, 0 for larger ones]",
 )
 threads = click.option("--threads", type=click.IntRange(1, 4096), help="CPU threads of the networks.  [default: one per core]")
-seed = click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of what is random.")
+seed = click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of the random numbers.")
 max_pixels = click.option(
     "--max-pixels", type=click.IntRange(min=1), default=MAX_PIXELS, show_default=True, help="Refuse larger pictures."
 )

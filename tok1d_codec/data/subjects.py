@@ -61,7 +61,7 @@ def find_subjects(pictures: Pictures, kind: str, cache: Path) -> dict[int, list[
 
 
 def _large_faces(image: Tensor) -> list[Box]:
-    return [box for box in find_faces(image) if box[2] - box[0] >= LEAST_FACE]
+    return [face.box for face in find_faces(image) if face.box[2] - face.box[0] >= LEAST_FACE]
 
 
 KINDS: dict[str, Callable[[Tensor], list[Box]]] = {"face": _large_faces, "text": find_text}

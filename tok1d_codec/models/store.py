@@ -17,7 +17,7 @@ from bitstream.coder import CountsModel
 from ..errors import MissingData, WrongWeights
 from ..prior.integer import PREFIX, IntegerPrior
 from ..prior.static import StaticTables
-from .cards import ModelCard, card_by_name
+from .cards import OWN_ID, ModelCard, card_by_name
 
 if TYPE_CHECKING:
     from ..tokenizer.base import Tokenizer
@@ -126,6 +126,18 @@ def load_model(name: str | os.PathLike = "t1d", device: str = "auto", compiled: 
         for network in model.tokenizer.networks():
             network.compile()
     return model
+
+
+def shared_model(name: str | os.PathLike, device: str = "auto") -> Model:
+    """As `load_model`, but once for a model and a device, by whatever names they go."""
+    from ..device import pick_device
+
+    return _load_once(card_by_name(name), str(pick_device(device)))
+
+
+@cache
+def _load_once(card: ModelCard, device: str) -> Model:
+    return load_model(card.file if card.id == OWN_ID else card.name, device)
 
 
 def load_tokenizer(path: Path) -> Tokenizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 WEIGHTS = Path(__file__).parents[1] / "models" / "faces.safetensors"
-"""Of facenet-pytorch 2.6.0 (Copyright 2019 Timothy Esler, MIT licence), float16; two outputs of it are left out."""
+"""Of facenet-pytorch 2.6.0 (Copyright 2019 Timothy Esler, MIT licence), float16."""
 
 SMALLEST = 32  # pixels; smaller faces have too few tokens for features
 SHARE = 32  # of the short side, which bounds the time: smaller ones are not looked for
@@ -21,13 +22,29 @@ PYRAMID = 0.709  # a level of the pyramid is so much smaller than the last
 SCORES = (0.6, 0.7, 0.95)  # of a face, from which each network believes in it
 OVERLAP = 0.7  # intersection over union from which two boxes show the same face; half of it for the last network
 MANY = 400  # boxes that are looked at more closely, at most
+EYE = (0.16, 0.11)  # half of an eye's width and height, lids and brow with it, over those of the face
+MOUTH = (0.06, 0.11)  # what is added to the corners of the mouth on each side, over the same
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Face:
+    """Where a face is, and what of it is looked at first: both eyes and the mouth.
+
+    Boxes are (left, top, right, bottom) in pixels, not empty and within the picture.
+    """
+
+    box: Box
+    features: tuple[Box, ...]
 
 
 class FaceNetworks(nn.Module):
     """Squares of pixels -> scores of not being a face and being one, and how far its sides are from the square's.
 
     Source: Zhang et al., "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks",
-    arXiv:1604.02878. Differs: without landmarks.
+    arXiv:1604.02878. The last network also says where eyes, nose and corners of the mouth are: their columns, then
+    their rows, over the sides of the square.
     """
 
     def __init__(self) -> None:
@@ -42,7 +59,7 @@ class FaceNetworks(nn.Module):
         self.decide = nn.Sequential(
             *_layer(3, 32), nn.MaxPool2d(3, 2, ceil_mode=True), *_layer(32, 64), nn.MaxPool2d(3, 2, ceil_mode=True),
             *_layer(64, 64), nn.MaxPool2d(2, 2, ceil_mode=True), *_layer(64, 128, 2), nn.Flatten(),
-            nn.Linear(1152, 256), nn.PReLU(256), nn.Linear(256, 6),
+            nn.Linear(1152, 256), nn.PReLU(256), nn.Linear(256, 16),
         )  # fmt: skip
 
 
@@ -58,8 +75,8 @@ def _networks() -> FaceNetworks:
 
 
 @torch.inference_mode()
-def find_faces(image: Tensor) -> list[tuple[int, int, int, int]]:
-    """A picture (1, 3, H, W) in [0, 1] -> (left, top, right, bottom) of each face in it, in pixels.
+def find_faces(image: Tensor) -> list[Face]:
+    """A picture (1, 3, H, W) in [0, 1] -> the faces in it.
 
     Runs on the CPU wherever the picture is: many small steps, of which each waits for the one before.
     """
@@ -74,13 +91,28 @@ def find_faces(image: Tensor) -> list[tuple[int, int, int, int]]:
         inside = [i for i, crop in enumerate(crops) if crop is not None]
         if not inside:
             return []
-        answers = network(torch.cat([crops[i] for i in inside]))
-        boxes, scores = _believed(squares[inside], answers, least)
+        answers, squares = network(torch.cat([crops[i] for i in inside])), squares[inside]
+        boxes, scores, points = _believed(squares, answers, least)
         kept = _without_doubles(boxes, scores, overlap)
-        boxes, scores = boxes[kept], scores[kept]
+        boxes, scores, points = boxes[kept], scores[kept], points[kept]
     limits = boxes.new_tensor([width, height, width, height])
-    found = (boxes.round().clamp_min(0).minimum(limits).int() * shrunk).tolist()
-    return [(left, top, right, bottom) for left, top, right, bottom in found if left < right and top < bottom]
+    parts = torch.cat([boxes[:, None], _features(boxes, points)], dim=1)  # (n, 4, 4)
+    parts = (parts.round().clamp_min(0).minimum(limits).int() * shrunk).tolist()
+    faces = ([tuple(box) for box in face] for face in parts)
+    return [Face(box, tuple(filter(_not_empty, features))) for box, *features in faces if _not_empty(box)]
+
+
+def _not_empty(box: Box) -> bool:
+    return box[0] < box[2] and box[1] < box[3]
+
+
+def _features(boxes: Tensor, points: Tensor) -> Tensor:
+    """Faces (n, 4), eyes, nose and corners of the mouth (n, 5, 2) -> boxes of the eyes and the mouth (n, 3, 4)."""
+    sides = (boxes[:, 2:] - boxes[:, :2])[:, None]
+    (first, last), eyes = points[:, 3:].aminmax(dim=1, keepdim=True), points[:, :2]
+    low, high = torch.cat([eyes, first], dim=1), torch.cat([eyes, last], dim=1)
+    around = sides * sides.new_tensor([EYE, EYE, MOUTH])
+    return torch.cat([low - around, high + around], dim=2)
 
 
 def _proposals(network: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,7 +126,7 @@ def _proposals(network: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
         rows, cols = torch.meshgrid(*(torch.arange(n) for n in answers.shape[1:]), indexing="ij")
         corner = torch.stack([cols, rows], dim=2).flatten(0, 1) * STRIDE
         squares = torch.cat([corner, corner + CELL], dim=1) / scale
-        boxes, scores = _believed(squares, answers.flatten(1).t(), SCORES[0])
+        boxes, scores, _ = _believed(squares, answers.flatten(1).t(), SCORES[0])
         kept = _without_doubles(boxes, scores, 0.5)
         found.append((boxes[kept], scores[kept]))
         scale *= PYRAMID
@@ -105,12 +137,14 @@ def _proposals(network: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
     return boxes[kept], scores[kept]
 
 
-def _believed(squares: Tensor, answers: Tensor, least: float) -> tuple[Tensor, Tensor]:
-    """Squares (n, 4), what a network says of them (n, 6) -> boxes (m, 4) of faces and their scores (m,)."""
+def _believed(squares: Tensor, answers: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Squares (n, 4), what a network says of them (n, 6 or more) -> boxes (m, 4) of faces, their scores (m,), points (m, k, 2)."""
     scores = answers[:, :2].softmax(1)[:, 1]
     there = scores > least
-    sides = (squares[:, 2:] - squares[:, :2]).repeat(1, 2)
-    return (squares + sides * answers[:, 2:])[there], scores[there]
+    corner, sides = squares[:, :2], squares[:, 2:] - squares[:, :2]
+    boxes = squares + sides.repeat(1, 2) * answers[:, 2:6]
+    points = corner[:, None] + sides[:, None] * torch.stack(answers[:, 6:].chunk(2, dim=1), dim=2)
+    return boxes[there], scores[there], points[there]
 
 
 def _squares(boxes: Tensor) -> Tensor:
