@@ -234,3 +234,12 @@ def test_fetch_says_what_to_do_without_the_package_or_the_network(tiny_release, 
         with pytest.raises(MissingData, match=said) as caught:
             fetch(NAME)
         assert "t1d models import titok-l32 FOLDER" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_before_anything_is_fetched(tiny_release, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(hf_hub_download=lambda **_: pytest.fail("fetched")))
+    monkeypatch.setattr(os, "access", lambda path, mode: path != model_folder())  # who runs the tests may be root
+    for import_it in (fetch, lambda name: import_titok(name, tiny_release)):
+        with pytest.raises(PermissionError):
+            import_it(NAME)
+        assert files() == []

@@ -9,18 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadCheckpoint, MissingData, OutputExists, WrongWeights
-from ..image.files import atomic_write
+from ..image.files import atomic_write, check_output
 from ..image.tiles import TILE, tile_count
 from .cards import ModelCard
 from .checkpoints import check_fit, find_files, read_checkpoint, read_settings
 from .released import Released, read_titok_config, refuse_text_guided, released
+from .writing import whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,16 +88,20 @@ def import_titok(name: str, path: str | os.PathLike, force: bool = False) -> Pat
     refuse_text_guided(weights)
     check_fit(name, weights, _empty_tokenizer(row).state_dict())
     weights = {key: weights[key].float().contiguous() for key in sorted(weights)}
-    target.parent.mkdir(parents=True, exist_ok=True)
     _store(target, row, weights)
     return target
 
 
 def import_target(name: str, force: bool = False) -> Path:
-    """Name -> the weight file that an import writes. Raises: OutputExists, if it is there and `force` is False."""
+    """Name -> the weight file that an import writes, in a folder that is there.
+
+    Raises: OutputExists, if it is there and `force` is False. OSError: it cannot be written.
+    """
     target = model_folder() / f"{name}.safetensors"
     if target.exists() and not force:
         raise OutputExists(f"{name} was imported before, to {target.parent}; add --force to replace it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    check_output(target, force)
     return target
 
 
@@ -196,13 +200,9 @@ def _store(target: Path, row: Released, weights: dict[str, Tensor]) -> None:
     """Checked weights -> NAME.safetensors, then NAME.json."""
     from safetensors.torch import save_file
 
-    temporary = target.with_name(f".t1d-{secrets.token_hex(6)}.tmp")
     record_file = target.with_suffix(".json")
-    try:
+    with whole(target) as temporary:
         save_file(weights, temporary, metadata={"family": "titok", "config": row.config.to_json()})
-        temporary.chmod(0o644)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
         record = {
             "name": row.name,
             "file": target.name,
@@ -214,7 +214,4 @@ def _store(target: Path, row: Released, weights: dict[str, Tensor]) -> None:
             "source": f"https://huggingface.co/{row.hub}",
         }
         record_file.unlink(missing_ok=True)  # from here on, what was imported before is gone
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
     atomic_write(record_file, json.dumps(record, indent=2).encode() + b"\n", force=True)

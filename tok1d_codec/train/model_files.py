@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from ..errors import MissingData, WrongWeights
 from ..models.cards import WEIGHT_FILE, card_by_name
 from ..models.store import read_weights, weight_path
+from ..models.writing import whole
 from ..prior.integer import PREFIX
 
 
@@ -49,7 +49,8 @@ def keep_prior(weights: dict[str, torch.Tensor], path: Path) -> None:
     """Tensors of a model -> those of its prior in a file of their own; no file, also none of before, if it has none."""
     prior = {k: v for k, v in weights.items() if k.startswith(PREFIX)}
     if prior:
-        save_file(prior, path)
+        with whole(path) as partial:
+            save_file(prior, partial)
     else:
         path.unlink(missing_ok=True)
 
@@ -64,8 +65,6 @@ def lean(model: Path, base: str, out: Path) -> None:
 
 def write_weights(tensors: dict[str, torch.Tensor], metadata: dict[str, str], out: Path) -> Path:
     """Tensors -> the safetensors file `out`; a kill at any moment leaves none or a whole one."""
-    partial = out.with_suffix(".partial")
-    save_file({k: v.contiguous() for k, v in tensors.items()}, partial, metadata=metadata)
-    partial.chmod(0o644)
-    os.replace(partial, out)
+    with whole(out) as partial:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, partial, metadata=metadata)
     return out

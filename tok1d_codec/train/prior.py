@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from ..config import Settings
 from ..errors import TrainingFailed
+from ..models.writing import whole
 from ..prior.integer import PREFIX
 from ..prior.network import PriorNetwork, PriorShape
 from .batches import Batch, ask, random_thresholds
@@ -162,11 +162,8 @@ class PriorTrainer:
         """The averaged weights as integers -> `prior.safetensors` in the run folder."""
         arrays = {PREFIX + name: np.ascontiguousarray(a) for name, a in self.averaged().to_arrays().items()}
         path = self.run.path / "prior.safetensors"
-        partial = path.with_suffix(".partial")
-        metadata = {"format": "t1d prior", "strides": json.dumps(self.tokens.strides)}
-        save_file(arrays, partial, metadata=metadata)
-        partial.chmod(0o644)
-        os.replace(partial, path)
+        with whole(path) as partial:
+            save_file(arrays, partial, metadata={"format": "t1d prior", "strides": json.dumps(self.tokens.strides)})
         return path
 
     def save(self) -> None:

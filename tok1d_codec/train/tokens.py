@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from ..data.crops import to_signed
 from ..data.shards import Pictures
 from ..errors import MissingData
 from ..models.imported import contents_sha256
+from ..models.writing import whole
 from ..tokenizer.t1d import T1DTokenizer
 
 BATCH = 16
@@ -66,9 +66,8 @@ class TokenSet:
         arrays |= {f"urgency.{i}": level for i, level in enumerate(self.urgency)}
         arrays |= {"shapes": self.shapes, "strides": np.array(self.strides)}
         arrays |= {"codebook_sizes": np.array(self.codebook_sizes), "layout": np.array(LAYOUT)}
-        partial = path.with_suffix(".partial")
-        save_file(arrays, partial, metadata={"model": self.model})
-        os.replace(partial, path)
+        with whole(path) as partial:
+            save_file(arrays, partial, metadata={"model": self.model})
 
     @classmethod
     def load(cls, path: Path) -> TokenSet:

@@ -1,0 +1,44 @@
+"""Files of tensors: what cannot be written is an error of the system, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tok1d_codec.cli import expected_failure
+from tok1d_codec.train.model_files import keep_prior, write_weights
+from tok1d_codec.train.tokens import TokenSet
+
+BIG = torch.zeros(100_000)
+WRITERS = {
+    "weights": lambda path: write_weights({"a": BIG}, {}, path),
+    "prior": lambda path: keep_prior({"prior.a": BIG}, path),
+    "tokens": lambda path: TokenSet([BIG.numpy()], np.zeros((1, 2)), [], (2,), (1,)).save(path),
+}
+
+
+@pytest.fixture
+def small_files():
+    """No file may have more than 1000 bytes: writing ends as on a full disk."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_full_disk(tmp_path, small_files, kind):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"old")
+    with pytest.raises(OSError, match="too large") as caught:
+        WRITERS[kind](path)
+    message, code = expected_failure(caught.value)
+    assert code == 1 and message.startswith(str(path)) and "\n" not in message
+    assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == b"old"
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(OSError, match="No such file"):
+        WRITERS["weights"](tmp_path / "none" / "a.safetensors")
