@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from tok1d_codec.image.io import read_picture
+from tok1d_codec.image.io import read_picture, to_picture
 
 FLATTENED = "transparency flattened on white"
 SIXTEEN = "16 bits a sample reduced to 8"
@@ -145,9 +145,26 @@ def test_sixteen_bit_grey_is_rounded_over_the_whole_range(dtype, format):
 def test_sixteen_bit_transparency():
     data = png(2, 1, 16, 0, b"\0" + struct.pack(">2H", 1000, 2000), struct.pack(">H", 1000))
     assert_picture(read_picture(data), grey(255, 8), [SIXTEEN, FLATTENED])
-    rows = b"\0" + struct.pack(">6H", 0x1234, 0, 0, 0x3412, 0, 0)
+    rows = b"\0" + struct.pack(">6H", 0x1235, 0, 0, 0x3412, 0, 0)  # the first is not of the transparent colour
     picture = read_picture(png(2, 1, 16, 2, rows, struct.pack(">3H", 0x1234, 0, 0)))
-    assert_picture(picture, [[[255, 255, 255], [0x34, 0, 0]]], [SIXTEEN, FLATTENED])
+    ignored = "transparent colour of 16 bits a sample ignored"
+    assert_picture(picture, [[[0x12, 0, 0], [0x34, 0, 0]]], [SIXTEEN, ignored])
+
+
+def grey_tiff(bits: int, photometric: int, data: bytes) -> bytes:
+    """A TIFF of two grey pixels made by hand."""
+    tags = {256: 2, 257: 1, 258: bits, 259: 1, 262: photometric, 273: 122, 277: 1, 278: 1, 279: len(data)}
+    entries = b"".join(struct.pack("<2HI2H", tag, 3, 1, value, 0) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
+
+
+def test_grey_tiffs_of_12_bits_and_of_16_with_0_for_white():
+    picture = read_picture(grey_tiff(12, 1, bytes((0xFF, 0xF8, 0x00))))
+    assert_picture(picture, grey(255, 128), ["12 bits a sample reduced to 8"])
+    data = grey_tiff(16, 0, struct.pack("<2H", 65535, 257))
+    assert_picture(read_picture(data), grey(0, 254), [SIXTEEN])
+    with Image.open(io.BytesIO(data)) as image:
+        assert_picture(to_picture(image), grey(0, 254), [SIXTEEN])
 
 
 def test_sixteen_bit_rgb():

@@ -10,22 +10,26 @@ from PIL import Image, ImageCms
 # The mode that a profile for a colour space is applied in, and the modes that may be brought to it.
 _PROFILE_MODES = {"RGB ": ("RGB", ("RGB", "L")), "GRAY": ("L", ("L",)), "CMYK": ("CMYK", ("CMYK",)),
                   "Lab ": ("LAB", ("LAB",))}  # fmt: skip
+_SIXTEEN = (";16B", ";16L", ";16N")  # ends of raw modes
 _GREY_STEPS = {"L;2": 85, "L;4": 17}  # 8-bit grey levels per step of a PNG of 2 or 4 bits
 
 
 def to_srgb(image: Image.Image, raw_mode: str = "") -> tuple[Image.Image, tuple[str, ...]]:
     """Loaded image of any mode -> image of mode RGB, same size, and notes.
 
-    Order: 16 and 32 bits to 8, transparency split off, ICC profile to sRGB, flattened on white.
+    Order: 12, 16 and 32 bits to 8, transparency split off, ICC profile to sRGB, flattened on white.
 
     Args:
         image: any Pillow mode, pixels loaded.
-        raw_mode: how the file stores its samples, as Pillow names it ("RGB;16B", "L;2", ...).
+        raw_mode: how the file stores its samples, as Pillow names it ("RGB;16B", "L;2", ...); "I;16I" where 0 is white.
     """
-    sixteen = image.mode.startswith("I;16") or raw_mode.endswith((";16B", ";16L", ";16N"))
-    notes = ["16 bits a sample reduced to 8"] if sixteen else []
+    bits = 12 if raw_mode == "I;12" else 16 if image.mode.startswith("I;16") or raw_mode.endswith(_SIXTEEN) else 8
+    notes = [f"{bits} bits a sample reduced to 8"] if bits > 8 else []
+    if isinstance(image.info.get("transparency"), tuple) and ";16" in raw_mode:
+        del image.info["transparency"]  # Pillow has kept the upper halves of the samples, which do not tell
+        notes.append("transparent colour of 16 bits a sample ignored")
     alpha = _alpha(image, raw_mode)
-    colour, note = _eight_bits(image, sixteen)
+    colour, note = _eight_bits(image, bits, raw_mode == "I;16I")
     notes.extend(note)
     colour, note = _apply_profile(colour, image.info.get("icc_profile"))
     notes.extend(note)
@@ -61,19 +65,18 @@ def _alpha(image: Image.Image, raw_mode: str) -> Image.Image | None:
     key = image.info.get("transparency")
     if image.mode.startswith("I;16"):  # Pillow clips 16 bits to 8 before it compares
         return Image.fromarray(np.where(np.asarray(image) == key, 0, 255).astype(np.uint8))
-    if isinstance(key, tuple) and ";16" in raw_mode:  # the key has 16 bits, the pixels their upper 8
-        image.info["transparency"] = tuple(sample >> 8 for sample in key)
     if isinstance(key, int) and raw_mode in _GREY_STEPS:  # the key is unscaled, the pixels are not
         image.info["transparency"] = key * _GREY_STEPS[raw_mode]
     return image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA").getchannel("A")
 
 
-def _eight_bits(image: Image.Image, sixteen: bool) -> tuple[Image.Image, list[str]]:
-    """Any mode -> L, RGB, CMYK or LAB without transparency."""
+def _eight_bits(image: Image.Image, bits: int, inverted: bool) -> tuple[Image.Image, list[str]]:
+    """Any mode -> L, RGB, CMYK or LAB without transparency. `bits` a sample, and whether 0 is white, are of grey ones."""
     mode = image.mode
-    if mode[0] == "I" and sixteen:
-        wide = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8)), []
+    if mode[0] == "I" and bits > 8:
+        wide, top = np.asarray(image).astype(np.uint32), (1 << bits) - 1
+        wide = top - wide if inverted else wide
+        return Image.fromarray(((wide * 255 + top // 2) // top).astype(np.uint8)), []
     if mode in ("I", "F"):
         grey, span = scale_to_uint8(np.asarray(image))
         return Image.fromarray(grey), [f"32-bit samples {span} scaled to 8 bits"]

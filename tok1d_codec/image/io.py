@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
 
 from bitstream.errors import LimitExceeded, T1DError
 from bitstream.header import MAX_PIXELS, MAX_SIDE
@@ -43,7 +44,7 @@ def read_picture(source: str | os.PathLike | bytes, max_pixels: int = MAX_PIXELS
     """A picture file, `-` for stdin, or the bytes of one -> Picture.
 
     The EXIF orientation is applied, the embedded ICC profile converted to sRGB, transparency flattened
-    on white, 16 and 32 bits reduced to 8 (`colour.scale_to_uint8` says how), the first frame kept.
+    on white, 12, 16 and 32 bits reduced to 8 (`colour.scale_to_uint8` says how), the first frame kept.
 
     Args:
         max_pixels: limit on width x height, checked before pixels are decoded.
@@ -143,6 +144,8 @@ def _decode(image: Image.Image, max_pixels: int, name: str, raw_mode: str | None
 
 def _raw_mode(image: Image.Image) -> str:
     """How the samples lie in the file, known only until they are loaded; "" where Pillow does not tell."""
+    if image.mode == "I;16" and getattr(image, "tag_v2", {}).get(PHOTOMETRIC_INTERPRETATION) == 0:
+        return "I;16I"  # as Pillow names it for fewer bits, which it inverts itself
     if not getattr(image, "tile", None):
         return ""
     codec, _, _, arguments = image.tile[0]
