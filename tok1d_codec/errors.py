@@ -39,7 +39,10 @@ class TargetTooSmall(T1DError):
 
     def __init__(self, limit_bytes: int, least_bytes: int) -> None:
         super().__init__(f"{limit_bytes} bytes are asked for; the smallest file of this picture has {least_bytes}")
-        self.least_bytes = least_bytes
+        self.limit_bytes, self.least_bytes = limit_bytes, least_bytes
+
+    def __reduce__(self) -> tuple[type, tuple[int, int]]:
+        return type(self), (self.limit_bytes, self.least_bytes)  # what it was made from is not its message
 
 
 class PartialPicture(T1DError):

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import pickle
+
+import pytest
+
 from bitstream import errors as format_errors
 from tok1d_codec import errors
 
@@ -25,3 +29,12 @@ def test_exit_codes_are_fixed_and_unique():
 
 def test_all_are_errors_of_a_user():
     assert all(issubclass(c, format_errors.T1DError) for c in vars(errors).values() if isinstance(c, type))
+
+KINDS = dict.fromkeys(c for m in (errors, format_errors) for c in vars(m).values() if isinstance(c, type))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_they_come_out_of_another_process_as_they_were(kind):
+    error = kind(600, 700) if kind is errors.TargetTooSmall else kind("what came")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is kind and str(again) == str(error) and vars(again) == vars(error)
