@@ -90,7 +90,7 @@ def save(record: Record, folder: Path) -> Path:
     """Record -> folder/NAME.json, which it returns. What is not finite is written as null."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record.name}.json"
-    atomic_write(path, (_json(_plain(asdict(record))) + "\n").encode(), force=True)
+    atomic_write(path, (_json(_plain(asdict(record))) + "\n").encode(errors="backslashreplace"), force=True)
     return path
 
 

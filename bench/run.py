@@ -66,7 +66,8 @@ def benchmark(dataset: str | Path = "kodak", data_dir: str | Path | None = None,
         if name != "t1d":
             paths.append(records.save(records.best_of_scales(curves), folder))
     known = _in_order(_of_today(records.load_folder(folder, meta["data_sha256"])))
-    title = f"{pictures.name}, {len(pictures.files)} picture{'s' * (len(pictures.files) > 1)}"
+    name = pictures.name.encode(errors="backslashreplace").decode()  # a folder's name need not be text
+    title = f"{name}, {len(pictures.files)} picture{'s' * (len(pictures.files) > 1)}"
     text = tables.report(known, title)
     table = folder / "table.md"
     table.write_text(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -77,6 +78,14 @@ def test_curves_of_an_older_model_are_left_out_and_named(folder, tmp_path, bundl
     again = run.benchmark(folder, codecs=("webp",), out_dir=tmp_path / "out", progress=False)
     assert "t1d" not in again.text and "| webp " in again.text
     assert "left out, since measured with an older model: t1d, t1d-effort4" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no text")
+def test_names_that_are_no_text(folder, tmp_path):
+    (folder / "face.png").rename(folder / "\udcff.png")
+    report = run.benchmark(folder.rename(tmp_path / "\udcfe"), codecs=("jpeg",), out_dir=tmp_path / "out", progress=False)
+    assert "# \\udcfe, 2 pictures" in report.text
+    assert load(report.paths[0]).pictures["names"] == ["cat.png", "\udcff.png"]
 
 
 def test_limit_writes_beside_the_whole(folder, tmp_path):
