@@ -7,6 +7,8 @@ import pytest
 from bitstream import errors as format_errors
 from tok1d_codec import errors
 
+KINDS = dict.fromkeys(c for m in (errors, format_errors) for c in vars(m).values() if isinstance(c, type))
+
 
 def test_exit_codes_are_fixed_and_unique():
     ours = {c.__name__: c.exit_code for c in vars(errors).values() if isinstance(c, type)}
@@ -29,8 +31,6 @@ def test_exit_codes_are_fixed_and_unique():
 
 def test_all_are_errors_of_a_user():
     assert all(issubclass(c, format_errors.T1DError) for c in vars(errors).values() if isinstance(c, type))
-
-KINDS = dict.fromkeys(c for m in (errors, format_errors) for c in vars(m).values() if isinstance(c, type))
 
 
 @pytest.mark.parametrize("kind", KINDS)

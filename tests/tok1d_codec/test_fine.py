@@ -14,7 +14,7 @@ from bitstream.checks import ABSENT
 from bitstream.container import unpack
 from tok1d_codec import codec
 from tok1d_codec.cli import main
-from tok1d_codec.errors import WrongWeights
+from tok1d_codec.errors import MissingData, WrongWeights
 from tok1d_codec.models.store import Model
 from tok1d_codec.nn.blocks import pad_to_multiples
 from tok1d_codec.prior.integer import PREFIX, IntegerPrior
@@ -246,6 +246,13 @@ def test_the_commands_fit_fine_levels_and_their_prior(tmp_path, to_train_from):
     changed = {name for name, tensor in later.items() if not torch.equal(drawn[name], tensor)}
     assert {"decoder.head.fine.out.weight", "decoder.head.out.weight", "decoder.embed.weight"} <= changed
     assert all(name.startswith(("decoder.", "tables.")) for name in changed)
+
+
+def test_more_levels_than_a_file_holds_are_refused_before_pictures_are_looked_for(tmp_path, capsys):
+    command = ["train", "fine", "--data", str(tmp_path / "none"), "--model", "t1d-2", "--out", str(tmp_path / "out")]
+    assert main([*command, "--coarse", "14", "--levels", "2"]) == WrongWeights.exit_code
+    assert "a file holds 15 at most" in capsys.readouterr().err
+    assert main([*command, "--coarse", "14", "--levels", "1"]) == MissingData.exit_code
 
 
 def test_blocks_meet_with_less_of_a_step():

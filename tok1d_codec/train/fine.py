@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from bitstream.header import MAX_LEVELS
+
 from ..data.crops import random_crops
 from ..data.shards import Pictures, load_pictures, split_sources
 from ..errors import WrongWeights
@@ -36,7 +38,7 @@ def run_fine_training(
         levels: how many fine ones follow.
         crops: random pieces of the pictures to learn from.
 
-    Raises: MissingData; WrongWeights: a model of another family, or of fewer levels.
+    Raises: MissingData; WrongWeights: a model of another family, or of fewer levels; more levels than a file holds.
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
@@ -54,6 +56,8 @@ def _extended(model: str, coarse: int, levels: int) -> tuple[T1DTokenizer, dict[
     old = read_config(metadata)
     if coarse > len(old.codebook_sizes):
         raise WrongWeights(f"{coarse} levels of {model} are to be kept, but it has {len(old.codebook_sizes)}")
+    if coarse + levels > MAX_LEVELS:
+        raise WrongWeights(f"{coarse} levels of {model} and {levels} fine ones; a file holds {MAX_LEVELS} at most")
     config = replace(old, codebook_sizes=old.codebook_sizes[:coarse], strides=old.strides[:coarse], fine_levels=levels)
     tokenizer = T1DTokenizer(config).eval().requires_grad_(False)
     own = tokenizer.state_dict()
