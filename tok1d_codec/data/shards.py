@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 import os
+import sys
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ class Pictures:
 
 
 def list_sources(sources: list[str]) -> list[Path]:
-    """Tars, pictures and folders of either -> files, sorted within each folder.
+    """Tars, pictures and folders of either -> files, sorted within each folder. Links that lead nowhere are skipped, and said.
 
     Raises:
         MissingData: a source does not exist.
@@ -48,7 +49,10 @@ def list_sources(sources: list[str]) -> list[Path]:
     files = []
     for source in map(Path, sources):
         if source.is_dir():
-            files += sorted(f for f in source.rglob("*") if f.suffix.lower() in SUFFIXES | {".tar"})
+            found = sorted(f for f in source.rglob("*") if f.suffix.lower() in SUFFIXES | {".tar"} and not f.is_dir())
+            files += (there := [f for f in found if f.is_file()])
+            if len(there) < len(found):
+                _say(f"{len(found) - len(there)} names in {source} lead to no file, and were skipped")
         elif source.is_file():
             files.append(source)
         else:
@@ -97,7 +101,7 @@ def load_pictures(files: list[Path], cache: Path, min_side: int) -> Pictures:
     Raises:
         MissingData: there is no picture, or a tar is damaged.
     """
-    known = {"files": [[str(f), f.stat().st_size, f.stat().st_mtime] for f in files], "min_side": min_side}
+    known = {"files": described(files), "min_side": min_side}
     index_file = _index_file(cache)
     if index_file.exists() and known.items() <= json.loads(index_file.read_text()).items():
         return Pictures(cache)
@@ -116,7 +120,7 @@ def load_pictures(files: list[Path], cache: Path, min_side: int) -> Pictures:
                 index.append([offset, *pixels.shape[:2]])
                 offset += pixels.size
         if skipped:
-            tqdm.write(f"t1d: {skipped} files in {cache.stem} are no pictures, or too thin, and were skipped")
+            _say(f"{skipped} files in {cache.stem} cannot be read, are no pictures, or too thin, and were skipped")
         if not index:
             raise MissingData(f"no picture in {len(files)} files for {cache.stem}; give tars or folders of pictures")
         partial_index.write_text(json.dumps({**known, "pictures": index}))
@@ -129,15 +133,27 @@ def load_pictures(files: list[Path], cache: Path, min_side: int) -> Pictures:
     return Pictures(cache)
 
 
+def described(files: list[Path]) -> list[list]:
+    """-> what tells the same files from others, as JSON has it: their paths, sizes and times."""
+    return [[str(f), f.stat().st_size, f.stat().st_mtime] for f in files]
+
+
 def _index_file(cache: Path) -> Path:
     return cache.with_suffix(".json")
+
+
+def _say(text: str) -> None:
+    tqdm.write(f"t1d: {text}", sys.stderr)
 
 
 def _blobs(files: list[Path]) -> Iterator[bytes]:
     """Files -> the bytes of every picture file among them and in their tars."""
     for file in files:
         if file.suffix.lower() != ".tar":
-            yield file.read_bytes()
+            try:
+                yield file.read_bytes()
+            except OSError:
+                yield b""  # no picture: skipped, and said
             continue
         try:
             with tarfile.open(file) as tar:
