@@ -22,6 +22,7 @@ from tok1d_codec.train.loop import Hardware
 from tok1d_codec.train.batches import HIGH, LOW, Batch, ask, inside, phase_groups, random_thresholds, spread_thresholds
 from tok1d_codec.train.prior import PriorConfig, PriorTrainer
 from tok1d_codec.train.prior_figures import measure
+from tok1d_codec.train.prior_run import _tokens
 from tok1d_codec.train.model_files import keep_prior
 from tok1d_codec.train.state import RunFolder
 from tok1d_codec.train.tokens import TokenSet, tokenize
@@ -207,6 +208,18 @@ def test_tokens_are_those_of_the_encoder(tiny_model, tmp_path):
         TokenSet.load(tmp_path / "b.tokens")
 
 
+def test_tokens_made_from_something_else_are_made_anew(tiny_model, to_train_from, tmp_path):
+    def tokens(rounds: int, there: bool) -> TokenSet:
+        return _tokens(tmp_path, tiny_model.tokenizer, [str(to_train_from[0])], [], rounds, 0, there)[0]
+
+    assert len(tokens(1, False)) == 4
+    made = (tmp_path / "train.tokens").stat().st_mtime_ns
+    assert len(tokens(1, False)) == len(tokens(2, True)) == 4 and (tmp_path / "train.tokens").stat().st_mtime_ns == made
+    assert len(tokens(2, False)) == 8
+    (to_train_from[0] / "train" / "0.png").unlink()
+    assert len(tokens(2, False)) == 6
+
+
 def test_the_command_trains_exports_and_resumes(tmp_path, to_train_from, capsys):
     photos, weight_file = to_train_from
     weights = load_file(weight_file)
@@ -224,6 +237,8 @@ def test_the_command_trains_exports_and_resumes(tmp_path, to_train_from, capsys)
     assert main(command + ["--tokens", str(out)]) == OutputExists.exit_code
     trained = json.loads((out / "log.jsonl").read_text().splitlines()[-1])["minutes"]
     assert main([*command, "--resume", "--minutes", str(trained + 0.01)]) == 0
+    (kept,) = out.glob("model-????????.safetensors")  # files may have been made with it
+    assert str(kept) in capsys.readouterr().err and torch.equal(load_file(kept)["prior.embed.0"], whole["prior.embed.0"])
     records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert records[-1]["step"] > records[0]["step"] and "kept" in records[-1]["validation"]
 

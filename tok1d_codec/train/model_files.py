@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +56,15 @@ def keep_prior(weights: dict[str, torch.Tensor], path: Path) -> None:
             save_file(prior, partial)
     else:
         path.unlink(missing_ok=True)
+
+
+def keep_old(model: Path) -> None:
+    """A finished model that will be replaced -> a copy beside it, said on stderr: files made with it need its weights."""
+    if model.exists():
+        with open(model, "rb") as file:
+            kept = model.with_stem(f"{model.stem}-{hashlib.file_digest(file, 'sha256').hexdigest()[:8]}")
+        shutil.copyfile(model, kept)
+        print(f"t1d: the earlier {model.name} is kept as {kept}: files made with it decode with nothing else", file=sys.stderr)
 
 
 def lean(model: Path, base: str, out: Path) -> None:

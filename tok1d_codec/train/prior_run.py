@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from ..data.shards import load_pictures, split_sources
+from ..data.shards import described, load_pictures, split_sources
 from ..errors import MissingData
 from ..models.imported import contents_sha256
 from ..models.store import load_tokenizer, read_weights
@@ -15,7 +17,7 @@ from ..prior.integer import PREFIX
 from ..prior.network import PriorNetwork, PriorShape
 from ..tokenizer.t1d import T1DTokenizer
 from .loop import Hardware
-from .model_files import model_weights, with_prior
+from .model_files import keep_old, model_weights, with_prior
 from .prior import PriorConfig, PriorTrainer
 from .state import RunFolder
 from .tokens import MAX_CELLS, TokenSet, tokenize
@@ -32,7 +34,8 @@ def run_prior_training(
 
     Args:
         sources, validation: pictures, as `t1d train tokenizer` takes them; not needed where `tokens` is.
-        tokens: a folder with the tokens of an earlier run; `out`, if None, and they are made there.
+        tokens: a folder with the tokens of an earlier run; `out`, if None, and they are made there, and made
+            anew if they were made from other pictures, `rounds` or `seed`.
         model: a name that `t1d models` lists, or a weight file.
         config: ignored with `resume`, but for `minutes`: the run goes on as it was planned.
         rounds: random crops of each training picture.
@@ -50,7 +53,8 @@ def run_prior_training(
     tokenizer = load_tokenizer(weights)
     prior = _prior_of(weights, tokenizer, config.shape) if go_on and not resume else None  # tokens take minutes: first
     config = replace(config, rate=config.rate / 2) if prior else config
-    training, held_out = _tokens(tokens or out, tokenizer, sources, validation, rounds, seed)
+    there = resume or tokens is not None
+    training, held_out = _tokens(tokens or out, tokenizer, sources, validation, rounds, seed, there)
     trainer = PriorTrainer(config, training, held_out, run, Hardware(bf16=bf16), seed)
     if resume:
         trainer.resume()
@@ -58,8 +62,9 @@ def run_prior_training(
         trainer.go_on(prior)
     else:
         trainer.start([tokenizer.codes(level) for level in range(len(training.strides))])
-    path = with_prior(weights, trainer.train(), out / "model.safetensors")
-    return path, run.records()[-1]["validation"]
+    learned = trainer.train()
+    keep_old(run.model_file)
+    return with_prior(weights, learned, run.model_file), run.records()[-1]["validation"]
 
 
 def _prior_of(weights: Path, tokenizer: T1DTokenizer, shape: PriorShape) -> PriorNetwork:
@@ -76,18 +81,25 @@ def _prior_of(weights: Path, tokenizer: T1DTokenizer, shape: PriorShape) -> Prio
 
 
 def _tokens(
-    folder: Path, tokenizer: T1DTokenizer, sources: list[str], validation: list[str], rounds: int, seed: int
-) -> tuple[TokenSet, TokenSet]:
-    """The training and validation tokens in a folder, made from the pictures where they are not there yet."""
+    folder: Path, tokenizer: T1DTokenizer, sources: list[str], validation: list[str], rounds: int, seed: int,
+    there: bool,
+) -> tuple[TokenSet, TokenSet]:  # fmt: skip
+    """The training and validation tokens in a folder, made from the pictures where they are not there yet.
+
+    Unless what is `there` is wanted, whatever it was made from, tokens made from anything else are made anew.
+    """
     paths = [folder / TRAINING, folder / VALIDATION]
-    if not all(path.exists() for path in paths):
+    if not (there and all(path.exists() for path in paths)):
         files, held_out = split_sources(sources, validation)
         folder.mkdir(parents=True, exist_ok=True)
         side = min(8, MAX_CELLS) * tokenizer.config.patch
         for name, path, chosen in (("validation", paths[1], held_out), ("train", paths[0], files)):
-            pictures = load_pictures(chosen, folder / f"{name}.u8", side)
             centred = name == "validation"
-            tokenize(tokenizer, pictures, 1 if centred else rounds, seed, centred, name).save(path)
+            how = (1 if centred else rounds), seed, centred
+            made_from = hashlib.sha256(json.dumps([described(chosen), how]).encode()).hexdigest()
+            if TokenSet.origin(path) != made_from:
+                pictures = load_pictures(chosen, folder / f"{name}.u8", side)
+                replace(tokenize(tokenizer, pictures, *how, name), made_from=made_from).save(path)
     sets = [TokenSet.load(path) for path in paths]
     weights = contents_sha256(tokenizer.state_dict())
     for path, found in zip(paths, sets):

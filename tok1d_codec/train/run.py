@@ -17,7 +17,7 @@ from ..errors import WrongWeights
 from ..models.store import read_config
 from .export import export
 from .loop import Hardware, Trainer
-from .model_files import keep_prior, read_model, with_prior
+from .model_files import keep_old, keep_prior, read_model, with_prior
 from .presets import PRESETS, TrainConfig, with_quantizer
 from .state import RunFolder
 from .validate import Validation
@@ -122,6 +122,7 @@ def _subjects(config: TrainConfig, pictures: Pictures, run: RunFolder) -> list[S
 
 
 def _exported(run: RunFolder, pictures: Pictures, config: TrainConfig) -> Path:
+    keep_old(run.model_file)
     if run.kept_prior.exists():
         return with_prior(export(run, pictures, config, rounds=0), run.kept_prior, run.model_file)
     return export(run, pictures, config)

@@ -35,6 +35,7 @@ class TokenSet:
         shapes: int64 (N, 2), the rows and columns of cells of the last level that a crop has.
         urgency: float32, of each level after the first (N, rows, cols); see `Tokenizer.rank`.
         model: sha256 of the weights of the tokenizer that they are from, see `imported.contents_sha256`.
+        made_from: sha256 of what the pictures were and how crops were taken.
     """
 
     levels: list[np.ndarray]
@@ -43,6 +44,7 @@ class TokenSet:
     codebook_sizes: tuple[int, ...]
     strides: tuple[int, ...]
     model: str = ""
+    made_from: str = ""
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -67,7 +69,16 @@ class TokenSet:
         arrays |= {"shapes": self.shapes, "strides": np.array(self.strides)}
         arrays |= {"codebook_sizes": np.array(self.codebook_sizes), "layout": np.array(LAYOUT)}
         with whole(path) as partial:
-            save_file(arrays, partial, metadata={"model": self.model})
+            save_file(arrays, partial, metadata={"model": self.model, "made_from": self.made_from})
+
+    @staticmethod
+    def origin(path: Path) -> str:
+        """A file of tokens -> `made_from`; "" for none, and for no such file."""
+        try:
+            with safe_open(path, framework="np") as file:
+                return (file.metadata() or {}).get("made_from", "")
+        except (OSError, SafetensorError):
+            return ""
 
     @classmethod
     def load(cls, path: Path) -> TokenSet:
@@ -81,7 +92,8 @@ class TokenSet:
             levels = [arrays[f"tokens.{i}"] for i in range(len(sizes))]
             strides = tuple(int(s) for s in arrays["strides"])
             urgency = [arrays[f"urgency.{i}"] for i in range(len(sizes) - 1)]
-            return cls(levels, arrays["shapes"], urgency, sizes, strides, metadata.get("model", ""))
+            return cls(levels, arrays["shapes"], urgency, sizes, strides, metadata.get("model", ""),
+                       metadata.get("made_from", ""))  # fmt: skip
         except (OSError, SafetensorError, KeyError) as error:
             raise MissingData(f"no tokens in {path}, or none of this release ({str(error).splitlines()[0]})") from None
 
