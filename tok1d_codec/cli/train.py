@@ -156,6 +156,25 @@ def prior(sources: tuple[str, ...], validation: tuple[str, ...], tokens: Path | 
     click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {kept}")
 
 
+@train.command()
+@click.argument("first")
+@click.argument("second")
+@click.option("--share", required=True, type=options.Finite(0, 1), help="0 is FIRST, 1 is SECOND.")
+@click.option("--out", required=True, type=options.FILE, help="Weight file of the new model.")
+@options.force
+def average(first: str, second: str, share: float, out: Path, force: bool) -> None:
+    """Mix the decoders of two models: FIRST, and SECOND that was trained from it with --decoder-only.
+
+    A mix often is better than both. FIRST and SECOND are names or weight files.
+    """
+    from ..image.files import check_output
+    from ..train.model_files import average as mix
+
+    check_output(out, force)
+    path = mix(first, second, share, out)
+    click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
 def _check_run(out: Path, resume: bool) -> None:
     """Raises: MissingData or OutputExists, where a run folder and --resume do not go together."""
     started = (out / "checkpoint.pt").exists()

@@ -75,6 +75,22 @@ def lean(model: Path, base: str, out: Path) -> None:
     write_weights(own, metadata | {"base": base}, out)
 
 
+def average(first: str, second: str, share: float, out: Path) -> Path:
+    """Two models, names or weight files -> `out`, `share` of the way from the decoder of the first to that of the second.
+
+    Raises: as `model_weights`; WrongWeights where their tokens do not mean the same.
+    """
+    (metadata, mine), (other, theirs) = (read_model(model_weights(name)) for name in (first, second))
+    alike = metadata["config"] == other["config"] and mine.keys() == theirs.keys()
+    learnt = [k for k in mine if k.startswith("decoder.") and mine[k].is_floating_point()]
+    if not alike or any(not torch.equal(mine[k], theirs[k]) for k in mine.keys() - set(learnt)):
+        raise WrongWeights(
+            f"{first} and {second} differ in more than their decoders; train the second with --init and --decoder-only"
+        )
+    mixed = {k: torch.lerp(mine[k].float(), theirs[k].float(), share).to(mine[k].dtype) for k in learnt}
+    return write_weights({**mine, **mixed}, {k: v for k, v in metadata.items() if k != "base"}, out)
+
+
 def write_weights(tensors: dict[str, torch.Tensor], metadata: dict[str, str], out: Path) -> Path:
     """Tensors -> the safetensors file `out`; a kill at any moment leaves none or a whole one."""
     with whole(out) as partial:
