@@ -42,7 +42,7 @@ def test_the_commands_for_use_run_in_order(tmp_path, monkeypatch, photo, capsys)
     assert Image.open("rec.png").size == Image.open("cut.png").size == (160, 96)
     assert Path("small.t1d").stat().st_size < Path("out.t1d").stat().st_size < 200
     assert Image.open("pictures/in.png").size == (160, 96) and Image.open("pictures/small.png").size == (160, 40)
-    assert Path("sized.t1d").stat().st_size <= 600
+    assert Path("sized.t1d").stat().st_size <= 140
 
 
 def test_the_commands_for_foreign_models_run(tiny_release, monkeypatch, capsys):
