@@ -91,7 +91,7 @@ class PriorTrainer:
         last_save = last_validation = self.minutes
         sums, since, steps = {}, time.monotonic(), 0
         with tqdm(total=self.config.minutes, unit="min", initial=round(self.minutes, 2),
-                  bar_format="{l_bar}{bar}| {n:.1f}/{total:.1f} min {postfix}") as bar:  # fmt: skip
+                  bar_format=f"{{l_bar}}{{bar}}| {{n:.1f}}/{self.config.minutes:.1f} min {{postfix}}") as bar:  # fmt: skip
             while self.minutes < self.config.minutes:
                 begun = time.monotonic()
                 for level, saved in self.train_step().items():
