@@ -35,6 +35,24 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == stat.S_IMODE((tmp_path / "b").stat().st_mode)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permission bits")
+def test_permissions_stay_those_of_the_file_that_is_replaced(tmp_path):
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "a").chmod(0o640)
+    atomic_write(tmp_path / "a", b"new", force=True)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640 and (tmp_path / "a").read_bytes() == b"new"
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="names of open files")
+def test_a_pipe_is_written_to_by_the_name_of_its_number():
+    reader, writer = os.pipe()
+    check_output(f"/dev/fd/{writer}")
+    atomic_write(f"/dev/fd/{writer}", b"bytes")
+    os.close(writer)
+    with open(reader, "rb") as file:
+        assert file.read() == b"bytes"
+
+
 def test_streams(monkeypatch):
     monkeypatch.setattr(sys, "stdin", Stream(b"in"))
     monkeypatch.setattr(sys, "stdout", Stream())

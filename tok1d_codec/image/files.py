@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -69,8 +70,7 @@ def check_output(target: str | os.PathLike, force: bool = False) -> None:
         raise _exists(path)
     if not path.parent.is_dir():
         raise MissingData(f"no folder {str(path.parent)!r} to write to; make it first")
-    written = Path(os.path.realpath(path))
-    if not os.access(written if _is_device(written) else written.parent, os.W_OK):
+    if not os.access(path if is_device(path) else Path(os.path.realpath(path)).parent, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
 
 
@@ -78,7 +78,8 @@ def atomic_write(target: str | os.PathLike, data: bytes, force: bool = False) ->
     """Bytes -> a file, or stdout for `-`.
 
     The bytes go to a temporary file in the same folder, to the disk, and only then to the name, so that
-    nobody ever sees half a file; after an error the folder is as it was before.
+    nobody ever sees half a file; after an error the folder is as it was before. Who may read and write a file that is
+    replaced stays as it was.
 
     Raises:
         OutputExists, MissingData: as `check_output`, also when the file came up in the meantime.
@@ -89,13 +90,15 @@ def atomic_write(target: str | os.PathLike, data: bytes, force: bool = False) ->
         sys.stdout.buffer.flush()
         return
     check_output(target, force)
-    path = Path(os.path.realpath(target))  # the file a link points to is written, not the link
-    if _is_device(path):
-        path.write_bytes(data)
+    if is_device(Path(target)):  # as it was named: the link that stands for a pipe in /dev/fd leads to no name
+        Path(target).write_bytes(data)
         return
+    path = Path(os.path.realpath(target))  # the file a link points to is written, not the link
     temporary = path.with_name(f".t1d-{secrets.token_hex(6)}.tmp")
     try:
         with open(temporary, "xb") as file:
+            if force and path.is_file():
+                shutil.copymode(path, temporary)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -117,7 +120,7 @@ def _publish(temporary: Path, path: Path, force: bool) -> None:
     os.replace(temporary, path)
 
 
-def _is_device(path: Path) -> bool:
+def is_device(path: Path) -> bool:
     """A device or a pipe is written to: replacing it would destroy it."""
     return path.exists() and not path.is_file()
 
