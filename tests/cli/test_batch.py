@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
@@ -93,6 +96,7 @@ def test_names_that_would_become_the_same_keep_their_ending(model, album, run):
 @pytest.mark.parametrize("args, said", [
     (["encode", "cat.png"], "give IN and OUT"), (["encode", "cat.png", "a", "b"], "give IN and OUT"),
     (["encode", "-", "cat.png", "-o", "x"], "- is one input"), (["encode", "a", "-o", "-"], "- is one input"),
+    (["encode", "cat.png", ""], "an empty name"), (["encode", "cat.png", "-o", ""], "an empty name"),
     (["encode", "cat.png", "a", "-o", "x", "--roi", "0,0,9,9"], "--roi is of one picture"), (["encode"], "Missing"),
 ])  # fmt: skip
 def test_wrong_usage(model, album, run, args, said):
@@ -104,6 +108,28 @@ def test_a_model_that_cannot_be_loaded_is_said_once(model, album, run, monkeypat
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     code, _, err = run("encode", "a", "-o", "files", "--device", "cuda")
     assert code == 22 and err.count("\n") == 1 and not (album / "files").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and named pipes")
+def test_links_are_followed_and_pipes_left_alone(album, monkeypatch):
+    (album / "more").mkdir()
+    (album / "cat.png").rename("more/cat.png")
+    (album / "a" / "link").symlink_to(album / "more")
+    (album / "a" / "b" / "loop").symlink_to(album / "a")
+    os.mkfifo("a/pipe.png")
+    for given in (Path("a"), album / "a"):
+        found = batch.pairs([given], "files", (".png", ".jpg"), ".t1d")
+        assert [str(target) for _, target in found] == ["files/b/two.t1d", "files/link/cat.t1d", "files/one.t1d"]
+    monkeypatch.chdir("a")
+    assert len(batch.pairs([Path(".")], "files", (".png", ".jpg"), ".t1d")) == 3
+
+
+def test_a_file_may_have_the_name_of_a_stream_if_it_is_given_as_a_path(t1d_file, run):
+    t1d_file.rename("-")
+    assert run("decode", "./-", "out.png")[0] == 0
+    assert run("encode", "out.png", "./-", "--force")[0] == 0 and run("info", "./-")[0] == 0
+    with Image.open("out.png") as image:
+        assert image.size == (90, 60)
 
 
 def test_a_folder_without_pictures(model, album, run):

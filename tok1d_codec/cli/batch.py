@@ -11,15 +11,16 @@ from pathlib import Path
 import click
 
 from tok1d_codec.cli import expected_failure
-from tok1d_codec.cli.options import say
+from tok1d_codec.cli.options import FILE, FileName, say
 from tok1d_codec.errors import MissingData, PartialPicture
+from tok1d_codec.image.files import is_device
 
 STREAM = Path("-")
 Pair = tuple[Path, Path]  # input, output
 
-arguments = click.argument("names", metavar="IN...", type=click.Path(path_type=Path), nargs=-1, required=True)
+arguments = click.argument("names", metavar="IN...", type=FILE, nargs=-1, required=True)
 out = click.option(
-    "-o", "--out", metavar="OUT", type=click.Path(),
+    "-o", "--out", metavar="OUT", type=FileName(),
     help="Where to write: a file, or for several inputs and for folders a folder, which is made if it is missing.",
 )  # fmt: skip
 
@@ -51,13 +52,23 @@ def pairs(names: Sequence[Path], out: str | None, suffixes: Collection[str], end
 
 
 def _files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """-> the files of a folder at any depth that end so. Raises: OSError for a folder in it that may not be read."""
+    """-> the files of a folder at any depth that end so, also behind links; no pipes and devices.
+
+    Raises: OSError for a folder in it that may not be read.
+    """
 
     def refuse(error: OSError) -> None:
         raise error
 
-    walked = os.walk(folder, onerror=refuse, followlinks=False)
-    return sorted(Path(place, file) for place, _, files in walked for file in files if Path(file).suffix.lower() in suffixes)
+    found = []
+    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        above = Path(place).parents[: len(Path(place).parts) - len(folder.parts)]
+        if os.path.realpath(place) in map(os.path.realpath, above):  # a link to a folder that it lies in
+            folders.clear()
+            continue
+        named = (Path(place, file) for file in files if Path(file).suffix.lower() in suffixes)
+        found += [file for file in named if not is_device(file)]
+    return sorted(found)
 
 
 def _into(folder: Path, found: Sequence[Pair], ending: str) -> list[Pair]:

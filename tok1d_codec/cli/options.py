@@ -9,8 +9,22 @@ import click
 
 from bitstream.header import MAX_PIXELS
 
-# Not click's own path checks: they end with 2, a missing file has a code of its own.
-FILE = click.Path(path_type=Path)
+
+class FileName(click.Path):
+    """A name that is not empty; what only comes to `-` as a Path, as `./-` does, is made absolute, since it is a file.
+
+    None of click's own checks: they end with 2, a missing file has a code of its own.
+    """
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str | Path:
+        if not value:
+            self.fail("an empty name; give that of a file or a folder", param, ctx)
+        name = super().convert(value, param, ctx)
+        return name.absolute() if name == Path("-") and value != "-" else name
+
+
+FILE = FileName(path_type=Path)
+
 
 class Finite(click.FloatRange):
     """A float in a range that is neither infinite nor NaN, which click lets pass."""
