@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 SIDE = 2  # blocks of fine levels along a side of a patch, see `tokenizer.fine`
 SECOND_FIRST = 1e3  # what the second level's urgency is raised by, above every other, see `tokenizer.allocation`
+MOST = 2**16  # that a number of a configuration may be
 RETIRED = {"detail_dims", "detail_level"}  # weight files of t1d-3 to t1d-5 name them; no network has them any more
 TITOK_PATCH = 16  # pixels; every released model has 16 x 16 patches in a tile
 VIT_SIZES = {"small": (512, 8, 8), "base": (768, 12, 12), "large": (1024, 24, 16)}  # width, layers, heads
@@ -21,8 +22,14 @@ class Settings:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """What `to_json` wrote -> the same settings; unknown keys are an error (TypeError)."""
-        values = cls.read(json.loads(text))
+        """What `to_json` wrote -> the same settings. Raises: TypeError for unknown keys, ValueError for what is no mapping."""
+        try:
+            values = json.loads(text)
+        except RecursionError:  # brackets in brackets, very many
+            values = None
+        if not isinstance(values, dict):
+            raise ValueError("settings are a mapping of names to values")
+        values = cls.read(values)
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
     @classmethod
@@ -59,6 +66,13 @@ class TokenizerConfig(Settings):
     fine_channels: int = 0  # of the convolutions that fit the picture to fine levels; 0 is none
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            numbers = value if isinstance(value, tuple) else (value,)
+            if not all(isinstance(n, int) and 0 <= n <= MOST for n in numbers):
+                raise ValueError(f"{field.name} is {value!r:.40}; numbers of 0 to {MOST} are known")
+        if min(self.patch, self.components, self.width, self.heads, *self.codebook_sizes, *self.strides) < 1:
+            raise ValueError("patches, widths, heads, codes and strides are at least 1")
         if len(self.codebook_sizes) != len(self.strides):
             raise ValueError(f"{len(self.codebook_sizes)} codebook sizes for {len(self.strides)} strides")
         if len(self.head_channels) != len(self.head_blocks):

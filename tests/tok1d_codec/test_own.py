@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import tok1d_codec
 from bitstream.container import unpack
@@ -18,6 +19,8 @@ from tok1d_codec.cli import main
 from tok1d_codec.errors import MissingData, UnknownModel, WrongWeights
 from tok1d_codec.models.cards import OWN_ID, card_by_name
 from tok1d_codec.models.store import load_model
+from tok1d_codec.prior.integer import PREFIX
+from tok1d_codec.prior.network import PriorNetwork, PriorShape
 
 FILE = sorted((Path(__file__).parent / "golden").glob("*.t1d"))[0]
 
@@ -100,6 +103,8 @@ def test_what_is_no_model_is_refused(weights, tmp_path):
     config = model.tokenizer.config
     for text, said in (
         (json.dumps({**asdict(config), "news": 1}), "another release"), ("{", "another release"),
+        ("[]", "another release"), ("[" * 100_000, "another release"), ('{"strides": ["a"]}', "another release"),
+        ('{"heads": 0}', "another release"),
         (replace(config, codebook_sizes=(4,) * 16, strides=(1,) * 16).to_json(), "16 levels; a file holds 15"),
     ):  # fmt: skip
         save_file(tensors, bare, {"family": "t1d", "config": text})
@@ -110,3 +115,22 @@ def test_what_is_no_model_is_refused(weights, tmp_path):
               {"family": "t1d", "config": config.to_json()})  # fmt: skip
     with pytest.raises(WrongWeights, match="encoder.embed.bias"):
         load_model(str(bare), "cpu")
+
+
+def test_what_does_not_fit_its_configuration_is_refused(weights, tmp_path):
+    tensors, path = load_file(weights), tmp_path / "wrong.safetensors"
+    with safe_open(weights, framework="np") as file:
+        metadata = file.metadata()
+    shape = PriorShape(features=8, near=4, hidden=8, blocks=1, code=8)
+    other = PriorNetwork((16, 32, 16), (2, 1, 1), shape).to_arrays()
+    for change, more, said in (
+        ({"encoder.embed.bias": torch.zeros(3)}, {}, "lacks encoder.embed.bias, or has another shape"),
+        ({"tables.0": tensors["tables.0"] + 1}, {}, "must have the sum"),
+        ({"tables.0": tensors["tables.0"].float()}, {}, "must be integers"),
+        ({"tables.1": tensors["tables.1"][None]}, {}, "counts have shape"),
+        ({PREFIX + k: torch.from_numpy(v) for k, v in other.items()}, {}, r"the model \(16, 32, 32\)"),
+        ({}, {"base": str(path)}, "only a bundled model is a base"),
+    ):  # fmt: skip
+        save_file(tensors | change, path, metadata | more)
+        with pytest.raises(WrongWeights, match=said):
+            load_model(str(path), "cpu")

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from safetensors import safe_open
 
 from bitstream.coder import CountsModel
+from bitstream.counts import checked_counts
 
 from ..errors import MissingData, WrongWeights
 from ..prior.integer import PREFIX, IntegerPrior
 from ..prior.static import StaticTables
-from .cards import OWN_ID, ModelCard, card_by_name
+from .cards import OWN_ID, WEIGHT_FILE, ModelCard, card_by_name
 
 if TYPE_CHECKING:
     from ..tokenizer.base import Tokenizer
@@ -69,7 +70,7 @@ def read_weights(
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys() if wanted(name)}
     if "base" in metadata:
-        inherited = read_weights(weight_path(card_by_name(metadata["base"])), framework, wanted)[1]
+        inherited = read_weights(_base_path(metadata["base"]), framework, wanted)[1]
         tensors = {**inherited, **tensors}
     return metadata, tensors
 
@@ -79,23 +80,37 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     with safe_open(path, framework="np") as file:
         base = (file.metadata() or {}).get("base")
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
-    return {**read_shapes(weight_path(card_by_name(base))), **shapes} if base else shapes
+    return {**read_shapes(_base_path(base)), **shapes} if base else shapes
+
+
+def _base_path(name: str) -> Path:
+    """Raises: WrongWeights for a model of one's own, which could name itself; UnknownModel."""
+    if name.endswith(WEIGHT_FILE):
+        raise WrongWeights(f"a weight file that is based on {name}; only a bundled model is a base")
+    return weight_path(card_by_name(name))
 
 
 def load_prior(card: ModelCard) -> CountsModel:
     """Card -> its learned prior, or the static tables of a model that has none (numpy only).
 
-    Raises: MissingData, WrongWeights.
+    Raises: as `weight_path`; WrongWeights also where they are not of the codebooks that the card names.
     """
     if card.family == "titok":
         from .imported import imported_tables
 
         return imported_tables(card)
-    _, tensors = read_weights(weight_path(card), "np", lambda name: name.startswith(("tables.", PREFIX)))
-    learned = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
-    if learned:
-        return IntegerPrior(learned, card.strides)
-    return StaticTables([tensors[f"tables.{level}"] for level in range(card.levels)])
+    try:
+        _, tensors = read_weights(weight_path(card), "np", lambda name: name.startswith(("tables.", PREFIX)))
+        learned = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
+        if not learned:
+            tables = enumerate(card.codebook_sizes)
+            return StaticTables([checked_counts(tensors[f"tables.{level}"], 0, size) for level, size in tables])
+        prior = IntegerPrior(learned, card.strides)
+        if prior.codebook_sizes != card.codebook_sizes:
+            raise ValueError(f"it has {prior.codebook_sizes} codes, the model {card.codebook_sizes}")
+        return prior
+    except (KeyError, TypeError, ValueError) as error:
+        raise WrongWeights(f"the prior in {card.file} is damaged or of another model ({error})") from None
 
 
 def load_model(name: str | os.PathLike = "t1d", device: str = "auto", compiled: bool = False) -> Model:
@@ -150,20 +165,23 @@ def load_tokenizer(path: Path) -> Tokenizer:
     from ..tokenizer import FAMILIES
 
     metadata, weights = read_weights(path, "pt", lambda name: not name.startswith(("tables.", PREFIX)))
-    with torch.device("meta"):
-        tokenizer = FAMILIES[metadata["family"]](read_config(metadata))
-    own = tokenizer.state_dict().keys()  # a base may have codes that this model has no use for
-    if missing := own - weights.keys():
-        raise WrongWeights(f"{path} lacks {', '.join(sorted(missing)[:3])}; give a whole model.safetensors")
+    try:
+        with torch.device("meta"):
+            tokenizer = FAMILIES[metadata["family"]](read_config(metadata))
+    except (ArithmeticError, IndexError, RuntimeError, ValueError) as error:
+        raise WrongWeights(f"{path} describes no network that can be ({error})") from None
+    own = tokenizer.state_dict()  # a base may have codes that this model has no use for
+    if wrong := sorted(k for k, due in own.items() if k not in weights or weights[k].shape != due.shape):
+        raise WrongWeights(f"{path} lacks {', '.join(wrong[:3])}, or has another shape; give a whole model.safetensors")
     tokenizer.load_state_dict({name: weights[name].float() for name in own}, assign=True)
     return tokenizer.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
 def read_config(metadata: dict[str, str]) -> object:
-    """Metadata of a tokenizer's weight file -> the configuration of its family.
-
-    Raises: KeyError, TypeError, ValueError for those of something else, or of another release.
-    """
+    """Metadata of a tokenizer's weight file -> the configuration of its family. Raises: WrongWeights."""
     from ..tokenizer import FAMILIES
 
-    return FAMILIES[metadata["family"]].Config.from_json(metadata["config"])
+    try:
+        return FAMILIES[metadata["family"]].Config.from_json(metadata["config"])
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise WrongWeights(f"the model's configuration is damaged or of another release of t1d ({error})") from None

@@ -190,10 +190,10 @@ def check(arrays: Mapping[str, np.ndarray], strides: Sequence[int]) -> None:
             _check_layer(f"logits of level {level}", out, bias, CODE_MAX, shift, LOGIT)
         for name in ("down", *(name for name in arrays if name.startswith("mix."))):
             _check_layer(name, arrays[name], arrays[f"bias.{name}"], HIDDEN_MAX, arrays[f"shift.{name}"])
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise WrongWeights(f"the prior's tensors are not complete ({error!r}); reinstall t1d") from None
     table = arrays["exp"]
-    if not (0 == table[-1] == table.min() < table[0] == table.max() <= 2**20):
+    if not len(table) or not (0 == table[-1] == table.min() < table[0] == table.max() <= 2**20):
         raise WrongWeights("the prior's table `exp` must fall from at most 2**20 to 0; reinstall t1d")
     if not np.isin(arrays["groups"], (2, 4)).all():
         raise WrongWeights(f"the prior's `groups` are {arrays['groups'].tolist()}, each must be 2 or 4")
