@@ -104,9 +104,21 @@ def load(path: Path) -> Record:
 
 def load_folder(folder: Path, data_sha256: str) -> list[Record]:
     """Folder of records, and perhaps of other JSON -> the records measured on the pictures with this hash."""
-    texts = ((path, json.loads(path.read_text())) for path in sorted(folder.glob("*.json")))
-    return [load(path) for path, values in texts
-            if isinstance(values, dict) and values.get("meta", {}).get("data_sha256") == data_sha256]
+    return [load(path) for path, measured_on in _hashes(folder).items() if measured_on == data_sha256]
+
+
+def folder_of(out: Path, name: str, data_sha256: str) -> Path:
+    """Folder of all results, name and hash of a data set -> folder of its records: out/NAME, or out/NAME-HASH where
+    records of other pictures have that, as those of another folder of the same name."""
+    others = set(_hashes(out / name).values()) - {None, data_sha256}
+    return out / (f"{name}-{data_sha256[:8]}" if others else name)
+
+
+def _hashes(folder: Path) -> dict[Path, str | None]:
+    """-> the JSON files of a folder, each with the hash of the pictures that it was measured on, if it is a record."""
+    texts = {path: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    return {path: values.get("meta", {}).get("data_sha256") if isinstance(values, dict) else None
+            for path, values in texts.items()}
 
 
 def environment(threads: int) -> dict[str, Any]:

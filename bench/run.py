@@ -33,7 +33,7 @@ def benchmark(dataset: str | Path = "kodak", data_dir: str | Path | None = None,
               device: str = "auto", codecs: Sequence[str] = CODECS, out_dir: str | Path = "bench/results",
               limit: int | None = None, command: str | None = None, progress: bool = True,
               rates_bpp: Sequence[float] = RATES_BPP, efforts: Sequence[int] = EFFORTS) -> Report:
-    """Measure codecs on a data set and write the results to out_dir/DATASET.
+    """Measure codecs on a data set and write the results to out_dir/DATASET, see `records.folder_of`.
 
     Each codec's curves are written as soon as it is done. Curves that lie in that folder already and were
     measured on the same pictures appear in the tables and plots too, so that t1d can be measured again
@@ -51,9 +51,9 @@ def benchmark(dataset: str | Path = "kodak", data_dir: str | Path | None = None,
         MissingData: the pictures are not there. And what loading the model or reading a picture raises.
     """
     pictures = open_dataset(dataset, data_dir).first(limit)
-    folder = Path(out_dir) / pictures.name
     meta = {"data": pictures.name, "pictures": len(pictures.files), "data_sha256": pictures.sha256(),
             "command": command, **records.environment(torch.get_num_threads())}
+    folder = records.folder_of(Path(out_dir), pictures.name, meta["data_sha256"])
     folder.mkdir(parents=True, exist_ok=True)
     check_output(folder / "table.md", force=True)
     paths = []

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,17 @@ def test_file_has_the_usual_shape_and_comes_back(tmp_path):
     for number, text in enumerate(("[1, 2]", '{"results": 3}')):  # other results may lie beside records
         (tmp_path / f"{number}.json").write_text(text)
     assert [record.name for record in records.load_folder(tmp_path, "aa")] == ["webp-full"]
+
+
+def test_other_pictures_of_the_same_name_have_a_folder_of_their_own(tmp_path):
+    record = curve("webp-full", [(0.1, 20, 0.6)])
+    assert records.folder_of(tmp_path, "photos", "aa") == tmp_path / "photos"
+    records.save(record, tmp_path / "photos")
+    assert records.folder_of(tmp_path, "photos", "aa") == tmp_path / "photos"
+    other = records.folder_of(tmp_path, "photos", "b" * 64)
+    assert other == tmp_path / "photos-bbbbbbbb"
+    records.save(replace(record, meta={**record.meta, "data_sha256": "b" * 64}), other)
+    assert records.folder_of(tmp_path, "photos", "b" * 64) == other
 
 
 def test_best_of_scales_takes_the_better_curve_at_each_rate():

@@ -83,7 +83,8 @@ def test_curves_of_an_older_model_are_left_out_and_named(folder, tmp_path, bundl
 @pytest.mark.skipif(sys.platform != "linux", reason="names that are no text")
 def test_names_that_are_no_text(folder, tmp_path):
     (folder / "face.png").rename(folder / "\udcff.png")
-    report = run.benchmark(folder.rename(tmp_path / "\udcfe"), codecs=("jpeg",), out_dir=tmp_path / "out", progress=False)
+    folder = folder.rename(tmp_path / "\udcfe")
+    report = run.benchmark(folder, codecs=("jpeg",), out_dir=tmp_path / "out", progress=False)
     assert "# \\udcfe, 2 pictures" in report.text
     assert load(report.paths[0]).pictures["names"] == ["cat.png", "\udcff.png"]
 

@@ -237,7 +237,8 @@ def test_fetch_says_what_to_do_without_the_package_or_the_network(tiny_release, 
 
 
 def test_a_folder_that_cannot_be_written_to_is_said_before_anything_is_fetched(tiny_release, monkeypatch):
-    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(hf_hub_download=lambda **_: pytest.fail("fetched")))
+    hub = SimpleNamespace(hf_hub_download=lambda **_: pytest.fail("fetched"))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     monkeypatch.setattr(os, "access", lambda path, mode: path != model_folder())  # who runs the tests may be root
     for import_it in (fetch, lambda name: import_titok(name, tiny_release)):
         with pytest.raises(PermissionError):

@@ -185,7 +185,7 @@ def test_the_command_trains_exports_and_resumes(folder, tmp_path, capsys, monkey
     other = ["train", "tokenizer", "--data", str(folder), "--out", str(out), "--family", "titok", "--resume"]
     assert main(other) == 2 and "trains t1d" in capsys.readouterr().err
     assert main([*command, "--minutes", "0.08", "--resume"]) == 0
-    assert "model.safetensors" in capsys.readouterr().out
+    assert "model.safetensors" in capsys.readouterr().out and len(list(out.glob("model-*.safetensors"))) == 1
     later = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert later[: len(records)] == records and later[-1]["step"] > records[-1]["step"]
 

@@ -41,7 +41,9 @@ class Pictures:
 
 
 def list_sources(sources: list[str]) -> list[Path]:
-    """Tars, pictures and folders of either -> files, sorted within each folder. Links that lead nowhere are skipped, and said.
+    """Tars, pictures and folders of either -> files, sorted within each folder.
+
+    Links that lead nowhere are skipped, and said.
 
     Raises:
         MissingData: a source does not exist.

@@ -71,7 +71,7 @@ def _alpha(image: Image.Image, raw_mode: str) -> Image.Image | None:
 
 
 def _eight_bits(image: Image.Image, bits: int, inverted: bool) -> tuple[Image.Image, list[str]]:
-    """Any mode -> L, RGB, CMYK or LAB without transparency. `bits` a sample, and whether 0 is white, are of grey ones."""
+    """Any mode -> L, RGB, CMYK or LAB without transparency. `bits` and `inverted` (0 is white) are of grey ones."""
     mode = image.mode
     if mode[0] == "I" and bits > 8:
         wide, top = np.asarray(image).astype(np.uint32), (1 << bits) - 1

@@ -59,12 +59,13 @@ def keep_prior(weights: dict[str, torch.Tensor], path: Path) -> None:
 
 
 def keep_old(model: Path) -> None:
-    """A finished model that will be replaced -> a copy beside it, said on stderr: files made with it need its weights."""
+    """A finished model that will be replaced -> a copy beside it, said on stderr: files made with it need it."""
     if model.exists():
         with open(model, "rb") as file:
             kept = model.with_stem(f"{model.stem}-{hashlib.file_digest(file, 'sha256').hexdigest()[:8]}")
         shutil.copyfile(model, kept)
-        print(f"t1d: the earlier {model.name} is kept as {kept}: files made with it decode with nothing else", file=sys.stderr)
+        said = f"t1d: the earlier {model.name} is kept as {kept}: files made with it decode with nothing else"
+        print(said, file=sys.stderr)
 
 
 def lean(model: Path, base: str, out: Path) -> None:

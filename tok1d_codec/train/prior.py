@@ -90,8 +90,8 @@ class PriorTrainer:
         """Run to the end of the planned minutes, saving and validating on the way -> the weight file."""
         last_save = last_validation = self.minutes
         sums, since, steps = {}, time.monotonic(), 0
-        with tqdm(total=self.config.minutes, unit="min", initial=round(self.minutes, 2),
-                  bar_format=f"{{l_bar}}{{bar}}| {{n:.1f}}/{self.config.minutes:.1f} min {{postfix}}") as bar:  # fmt: skip
+        shown = f"{{l_bar}}{{bar}}| {{n:.1f}}/{self.config.minutes:.1f} min {{postfix}}"
+        with tqdm(total=self.config.minutes, unit="min", initial=round(self.minutes, 2), bar_format=shown) as bar:
             while self.minutes < self.config.minutes:
                 begun = time.monotonic()
                 for level, saved in self.train_step().items():
