@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from bench.published import KODAK
 from bench.records import load, value_at
 from bitstream import errors as format_errors
 from tok1d_codec import errors
@@ -125,6 +126,22 @@ def test_the_table_and_the_rates_of_the_others_are_the_recorded_ones():
     for codec, metric, percent, note in said:
         key = f"t1d against {codec.lower()}-best", metric.replace("LPIPS", "LPIPS-Alex")
         assert rows[key] == [percent, note]
+
+
+def test_published_figures_are_those_of_the_module():
+    rows = re.findall(rf"^\| ({'|'.join(KODAK)}) \| (.*) \|$", TEXT, re.M)
+    assert len(rows) == 7
+    for name, cells in rows:
+        assert tuple(map(float, cells.split(" | "))) in KODAK[name]
+
+
+def test_the_table_of_small_pictures_shows_the_recorded_figures():
+    record = json.loads((ROOT / "bench/results/sizes.json").read_text())
+    assert record["model_sha256"] == card_by_name("t1d").sha256
+    for side, qualities in record["results"].items():
+        for quality, row in qualities.items():
+            webp = f"{row['webp-bytes']:.0f} / {row['webp-lpips-alex']:.3f}"
+            assert f"| {side} | {quality} | {row['bytes']:.0f} / {row['lpips-alex']:.3f} | {webp} |" in TEXT
 
 
 def test_the_table_of_qualities_shows_the_recorded_rates():

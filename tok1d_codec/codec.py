@@ -21,7 +21,7 @@ from .models.cards import OWN_ID, ModelCard, card_by_id
 from .models.store import load_model, load_prior
 from .prior.fill import fill
 from .rate import DEFAULT_QUALITY, Target, at_depth, fit, keep_most_urgent, largest, wanted
-from .regions import FAVOUR, Box, check_boxes, favoured, find_regions
+from .regions import FAVOUR, Box, checked_boxes, favoured, find_regions
 from .tensors import check_limits, checked_size, render, to_image, to_indices
 
 if TYPE_CHECKING:
@@ -59,13 +59,13 @@ def encode(
     effort = default_effort(height, width) if effort is None else effort
     check_effort(effort)
     _check_levels(levels, model)
-    check_boxes(roi, height, width)
+    boxes = checked_boxes(roi, height, width)
 
     image_at = cache(lambda scale: to_image(pixels, model.tokenizer.device, scale))
 
     @cache
     def regions() -> list[tuple[Box, float]]:
-        return [(box, FAVOUR) for box in roi] + find_regions(image_at(0), faces, text)
+        return [(box, FAVOUR) for box in boxes] + find_regions(image_at(0), faces, text)
 
     @cache
     def tokens_at(scale: int) -> tuple[list[np.ndarray], list[np.ndarray] | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,11 +21,18 @@ Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels, as Pillow has it: right and bottom are the first column and row outside."""
 
 
-def check_boxes(boxes: Sequence[Box], height: int, width: int) -> None:
-    """Raises: ValueError for a box that is empty or not within the picture."""
-    for left, top, right, bottom in boxes:
+def checked_boxes(boxes: Sequence[Box], height: int, width: int) -> list[Box]:
+    """-> the same in plain integers. Raises: ValueError for a box of other numbers, empty or not within the picture."""
+    found = []
+    for box in boxes:
+        try:
+            left, top, right, bottom = map(index, box)
+        except (TypeError, ValueError):
+            raise ValueError(f"a region is four integers, not {box!r}") from None
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
             raise ValueError(f"{left},{top},{right},{bottom} is not LEFT,TOP,RIGHT,BOTTOM within {width}x{height}")
+        found.append((left, top, right, bottom))
+    return found
 
 
 def find_regions(image: Tensor, faces: bool, text: bool) -> list[tuple[Box, float]]:

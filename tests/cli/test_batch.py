@@ -151,3 +151,14 @@ def test_larger_pictures_than_asked_for_are_refused(model, folder, run):
     code, _, err = run("encode", "cat.png", "other.t1d", "--max-pixels", 5399)
     assert code == 14 and err.count("\n") == 1 and not (folder / "other.t1d").exists()
     assert main(["encode", "cat.png", "cat.t1d", "--max-pixels", "0"]) == 2
+
+
+def test_what_is_there_already_can_be_left_out(model, album, run):
+    assert run("encode", "cat.png", "-o", "files", "-q", 0)[0] == 0
+    before = (album / "files/cat.t1d").stat().st_mtime_ns
+    code, _, err = run("encode", "cat.png", "a", "-o", "files", "-q", 0, "--skip-existing")
+    assert code == 0 and "1 of 3 files are there already" in err and (album / "files/cat.t1d").stat().st_mtime_ns == before
+    assert names(album / "files") == ["b/two.t1d", "cat.t1d", "one.t1d"]
+    assert run("decode", "files", "-o", "back", "--skip-existing")[0] == 0
+    code, _, err = run("decode", "files", "-o", "back", "--skip-existing")
+    assert code == 0 and err == "t1d: 3 of 3 files are there already\n"

@@ -257,7 +257,12 @@ def test_favoured_places_are_those_that_a_box_reaches():
     assert favoured([np.ones((1, 3))], (32,), both)[0].tolist() == [[7, 7, 2]]
 
 
-@pytest.mark.parametrize("box", [(5, 5, 5, 9), (0, 0, 161, 9), (-1, 0, 4, 4), (0, 9, 4, 3)])
+@pytest.mark.parametrize("box", [(5, 5, 5, 9), (0, 0, 161, 9), (-1, 0, 4, 4), (0, 9, 4, 3), (0.0, 0, 4, 4), (0, 0, 4), 5])
 def test_a_region_outside_the_picture_is_refused(tiny_model, photo, box):
-    with pytest.raises(ValueError, match="within 160x96"):
+    with pytest.raises(ValueError, match="within 160x96|four integers"):
         codec.encode(photo, tiny_model, roi=[box])
+
+
+def test_a_region_may_be_of_any_integers(tiny_model, photo):
+    found = codec.encode(photo, tiny_model, size=37, roi=np.array([BOX], np.uint16))
+    assert found == codec.encode(photo, tiny_model, size=37, roi=[BOX])

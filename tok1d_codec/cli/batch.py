@@ -23,6 +23,9 @@ out = click.option(
     "-o", "--out", metavar="OUT", type=FileName(),
     help="Where to write: a file, or for several inputs and for folders a folder, which is made if it is missing.",
 )  # fmt: skip
+skip_existing = click.option(
+    "--skip-existing", is_flag=True, help="Leave out inputs whose output is there already, as to go on after a stop."
+)
 
 
 def pairs(names: Sequence[Path], out: str | None, suffixes: Collection[str], ending: str) -> list[Pair]:
@@ -49,6 +52,14 @@ def pairs(names: Sequence[Path], out: str | None, suffixes: Collection[str], end
             raise MissingData(f"no file in {str(name)!r} ends with one of {', '.join(sorted(suffixes))}")
         found += [(file, file.relative_to(name) if name in folders else Path(file.name)) for file in inside]
     return _into(Path(out), found, ending)
+
+
+def without_existing(pairs: Sequence[Pair]) -> list[Pair]:
+    """-> those whose output is not there yet; how many the others are is said."""
+    left = [pair for pair in pairs if pair[1] == STREAM or not pair[1].exists()]
+    if len(left) < len(pairs):
+        say(f"t1d: {len(pairs) - len(left)} of {len(pairs)} files are there already")
+    return left
 
 
 def _files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:

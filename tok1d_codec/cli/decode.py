@@ -24,8 +24,10 @@ from tok1d_codec.cli.options import say, use_threads
 @options.threads
 @options.max_pixels
 @options.force
+@batch.skip_existing
 def decode(names: tuple[Path, ...], out: str | None, format: str | None, partial: bool, guess: str, seed: int,
-           model: str | None, device: str, threads: int | None, max_pixels: int, force: bool) -> None:  # fmt: skip
+           model: str | None, device: str, threads: int | None, max_pixels: int, force: bool,
+           skip_existing: bool) -> None:  # fmt: skip
     """Turn the t1d file IN back into a picture: t1d decode IN OUT (.png, .jpg, .webp, .tif). `-` is stdin or stdout.
 
     With -o any number of files, and of folders of t1d files, become pictures in the folder OUT; one that fails is
@@ -42,6 +44,8 @@ def decode(names: tuple[Path, ...], out: str | None, format: str | None, partial
     if not partial and (guess != "none" or seed):
         raise click.UsageError("--guess and --seed go with --partial")
     pairs = batch.pairs(names, out, (".t1d",), f".{format or 'png'}")
+    if skip_existing:
+        pairs = batch.without_existing(pairs)
 
     def work(source: Path, target: Path) -> None:
         output_format(target, format)

@@ -64,11 +64,12 @@ class Box(click.ParamType):
 @click.option("--max-pixels", type=click.IntRange(1, MAX_PIXELS), default=MAX_PIXELS, show_default=True,
               help="Refuse larger pictures.")
 @options.force
+@batch.skip_existing
 @click.option("-v", "--verbose", is_flag=True, help="Also say what the bytes and the seconds went to.")
 def encode(names: tuple[Path, ...], out: str | None, quality: float | None, bpp: float | None, size: int | None,
            levels: int | None, roi: tuple[tuple[int, int, int, int], ...], faces: bool, text: bool, effort: int | None,
            model: str, device: str, threads: int | None, max_pixels: int, force: bool,
-           verbose: bool) -> None:  # fmt: skip
+           skip_existing: bool, verbose: bool) -> None:  # fmt: skip
     """Turn the picture IN into a t1d file: t1d encode IN OUT. `-` is stdin or stdout.
 
     With -o any number of pictures, and of folders of pictures, become t1d files in the folder OUT; one that fails is
@@ -77,7 +78,7 @@ def encode(names: tuple[Path, ...], out: str | None, quality: float | None, bpp:
     from bitstream.container import part_bytes, unpack
     from tok1d_codec.image.io import SUFFIXES, atomic_write, check_output, read_picture
     from tok1d_codec.models.cards import card_by_name
-    from tok1d_codec.regions import check_boxes
+    from tok1d_codec.regions import checked_boxes
 
     asked = {"--quality": quality, "--bpp": bpp, "--size": size, "--levels": levels}
     given = [name for name, value in asked.items() if value is not None]
@@ -89,6 +90,8 @@ def encode(names: tuple[Path, ...], out: str | None, quality: float | None, bpp:
     if levels is not None and levels > most:
         raise click.BadParameter(f"model {model!r} has {most} levels, not {levels}", param_hint="--levels")
     pairs = batch.pairs(names, out, SUFFIXES, ".t1d")
+    if skip_existing:
+        pairs = batch.without_existing(pairs)
     if pictures := [target for _, target in pairs if target.suffix.lower() in SUFFIXES]:
         raise click.UsageError(f"{str(pictures[0])!r} has the name of a picture; give OUT.t1d, or -o FOLDER for several inputs")
     if roi and len(pairs) > 1:
@@ -112,7 +115,7 @@ def encode(names: tuple[Path, ...], out: str | None, quality: float | None, bpp:
         for note in picture.notes:
             say(f"t1d: {source}: {note}")
         try:
-            check_boxes(roi, *picture.pixels.shape[:2])
+            checked_boxes(roi, *picture.pixels.shape[:2])
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--roi") from None
         read = time.perf_counter()

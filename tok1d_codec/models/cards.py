@@ -201,5 +201,5 @@ def _find(key: int | str, bundled: dict, field: str, what: str) -> ModelCard:
     cards = bundled | {getattr(card, field): card for card in _foreign()}
     if key not in cards:
         known = ", ".join(str(k) for k in cards)
-        raise UnknownModel(f"unknown {what} {key} (known: {known}); update t1d")
+        raise UnknownModel(f"unknown {what} {key} (known: {known}); a newer release of t1d may have it")
     return cards[key]
