@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from bitstream.container import unpack
 from tok1d_codec import codec, effort
 from tok1d_codec.effort import STEPS, check_effort, perceptual_loss, whole_loss
 from tok1d_codec.rate import keep_most_urgent
@@ -83,18 +84,24 @@ def test_what_was_best_on_the_way_stands_where_the_last_step_made_it_worse(tiny_
 def test_of_files_that_had_to_be_cut_the_better_one_stands(tiny_model, photo, monkeypatch):
     tokens, urgency = tiny_model.tokenizer.rank(as_image(photo))
     data = codec.encode(photo, tiny_model, quality=60)
+    given, urgency = codec.read_tokens(unpack(data), tiny_model.card, tiny_model.prior).levels, [u[0].numpy() for u in urgency]
+
+    def file_of(tokens: list) -> bytes:
+        return codec._write(tokens, tiny_model, *photo.shape[:2], 0)
 
     def refined(*terms: float) -> bytes:
         judge_by(monkeypatch, adding(terms))
         limit = len(data) - 3  # so that every file must be cut
-        found = codec._refined(data, as_image(photo), [u[0].numpy() for u in urgency], tiny_model, 3, limit, False)
-        assert len(found) <= limit
-        return found
+        found = codec._refined(
+            given, urgency, as_image(photo), tiny_model, 3, lambda tokens: len(file_of(tokens)), limit, False
+        )
+        assert len(file_of(found)) <= limit
+        return file_of(found)
 
-    best, given = refined(3, 1, 2, 9, 2), refined(3, 4, 5, 6, 3.5, 3.5)
-    assert best != given
+    best, before = refined(3, 1, 2, 9, 2), refined(3, 4, 5, 6, 3.5, 3.5)
+    assert best != before
     # cut, the best is worse than the given was whole, and better or worse than that is cut
-    assert refined(3, 1, 2, 9, 3.5, 4) == best and refined(3, 1, 2, 9, 4, 3.5) == given
+    assert refined(3, 1, 2, 9, 3.5, 4) == best and refined(3, 1, 2, 9, 4, 3.5) == before
 
 
 def test_steps_make_up_for_what_the_decoder_hardly_feels():
