@@ -15,6 +15,7 @@ LABELS = {
     "lpips-alex": "LPIPS v0.1, AlexNet (lower is better)",
 }
 GREY = "#a0a0a0"
+STYLES = (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"))  # lines and marks of the curves of t1d, in turn
 
 
 def plot_all(records: Sequence[Record], title: str, folder: Path, with_published: bool) -> list[Path]:
@@ -36,14 +37,15 @@ def _plot(records: Sequence[Record], metric: str, title: str, path: Path, with_p
         for number, name in enumerate(published.KODAK):
             axes.plot(*published.points(name, metric), color=GREY, marker="v^<>spd"[number], markersize=4,
                       linewidth=0.8, linestyle=":", label=_published_label(name, metric), zorder=1)
+    own = [record.meta["codec"] for record in records if is_t1d(record.meta["codec"])]
     for record in records:
         codec, scale = record.meta["codec"], record.meta["scale"]
         ours = is_t1d(codec)
         whole = ours or scale == BEST  # the rest are single scales: faint dots under the curve
+        line, mark = STYLES[own.index(codec) % len(STYLES)] if ours else STYLES[0]
         axes.plot(record.results["bpp"], record.results[metric], color=COLOURS[family(codec)],
-                  linestyle="-" if codec in COLOURS else "--", alpha=1 if whole else 0.45,
-                  linewidth=2.2 if ours else 1.5 if whole else 0,
-                  marker="o" if scale != BEST else "", markersize=5 if ours else 3,
+                  linestyle=line, alpha=1 if whole else 0.45, linewidth=2 if ours else 1.5 if whole else 0,
+                  marker=mark if scale != BEST else "", markersize=5 if ours else 3,
                   label=_label(codec) if whole else None, zorder=3 if ours else 2)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(which="both", color="#e8e8e8")

@@ -31,7 +31,7 @@ class Decoded:
         level_bits: information content of each level with its mask and check, in bits.
         present: of the level where the payload ends, which cells have a token, bool (rows, cols); None where it
             ends before it says so.
-        damaged: the payload holds more than `levels`, but not what was written.
+        damaged: the file is not what was written; `levels` is what its checks let pass.
     """
 
     levels: Levels

@@ -41,9 +41,9 @@ class Walk:
 
     Args:
         source: the tokens to write; None to read them.
-    After `run`, `known` holds the tokens, `complete` says how many levels are whole, `level_bits` the information
-    content of each level, and `present` which cells
-    of the level where it ended have a token, None where a cut payload does not say it.
+    After `run`, `known` holds the tokens, `complete` says how many levels are whole, `level_bits` the information content
+    of each level, and `present` which cells of the level where it ended have a token, None where a cut payload does not
+    say it.
     """
 
     def __init__(
@@ -58,7 +58,10 @@ class Walk:
         self.present: np.ndarray | None = None
 
     def run(self, cut: bool = False) -> int:
-        """Code everything -> how many levels are complete; fewer than all only if the payload is cut."""
+        """Code everything -> how many levels are complete.
+
+        With `cut`, the end of the payload and a wrong check end the walk; else they are errors.
+        """
         crc = self.frame.crc
         order = raster_groups(self.shapes) if self.coder.plain else self.model.groups(self.shapes)
         try:

@@ -23,7 +23,9 @@ from tok1d_codec.models.released import RELEASED
 
 ROOT = Path(__file__).parents[1]
 USE = r"t1d (encode|decode|info|models$)"
-TEXT = (ROOT / "README.md").read_text()
+FILES = [ROOT / "README.md", ROOT / "bench" / "README.md", ROOT / "tok1d_codec" / "train" / "README.md"]
+MAIN = FILES[0].read_text()
+TEXT = "\n".join(file.read_text() for file in FILES)
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.S)
 SHELL = [line.split("  #")[0].strip() for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
 
@@ -97,7 +99,7 @@ def test_the_test_command_is_the_one_that_ci_runs():
 
 
 def test_every_exit_code_is_listed():
-    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", TEXT.split("## Exit codes")[1], re.M)}
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", MAIN.split("## Exit codes")[1], re.M)}
     classes = [c for module in (errors, format_errors) for c in vars(module).values() if isinstance(c, type)]
     used = {c.exit_code for c in classes if issubclass(c, format_errors.T1DError)}
     assert used | {0, 1, 2, 130} == listed
@@ -186,7 +188,10 @@ def test_the_table_of_families_shows_the_recorded_figures():
         assert "| `{}` | {:,} | {:.4f} | {:.2f} | {:.3f} |".format(family, *row) in TEXT
 
 
-def test_links_lead_somewhere():
-    headings = {re.sub(r"[^a-z0-9 ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", TEXT, re.M)}
-    for target in re.findall(r"\]\(([^)]+)\)", TEXT):
-        assert target[1:] in headings if target.startswith("#") else (ROOT / target).exists(), target
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.parent.name)
+def test_links_lead_somewhere(file):
+    text = file.read_text()
+    headings = {re.sub(r"[^a-z0-9 ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.M)}
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        path, _, heading = target.partition("#")
+        assert heading in headings if not path else (file.parent / path).exists(), target

@@ -79,19 +79,26 @@ def decode(
         TypeError: something else than bytes, such as the name of a file.
     """
     model = shared_model(model, device) if isinstance(model, (str, os.PathLike)) else model
+    options = model, device, max_pixels, partial
     if isinstance(data, (list, tuple)):
-        return [decode(one, model, device=device, max_pixels=max_pixels, partial=partial) for one in data]
+        return [_decode_one(one, f"file {n} of {len(data)} is ", *options) for n, one in enumerate(data, start=1)]
+    return _decode_one(data, "", *options)
+
+
+def _decode_one(
+    data: bytes, which: str, model: Model | None, device: str, max_pixels: int, partial: bool
+) -> np.ndarray:
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"decode takes the bytes of a file or a list of those, not {type(data).__name__}")
     data = bytes(data)
     model = model or shared_model(codec.model_name(data, max_pixels), device)
-    if partial:
-        pixels, held = codec.decode_partial(data, model, max_pixels=max_pixels)
-        if held.damaged or held.complete < len(held.levels):
-            said = f"a part of a picture: {held.complete} of {len(held.levels)} levels are whole"
-            warnings.warn(said, PartialPictureWarning, stacklevel=2)
-        return pixels
-    return codec.decode(data, model, max_pixels=max_pixels)
+    if not partial:
+        return codec.decode(data, model, max_pixels=max_pixels)
+    pixels, held = codec.decode_partial(data, model, max_pixels=max_pixels)
+    if held.damaged or held.complete < len(held.levels):
+        said = f"{which}a part of a picture: {held.complete} of {len(held.levels)} levels are whole"
+        warnings.warn(said, PartialPictureWarning, stacklevel=3)
+    return pixels
 
 
 def tokenize(

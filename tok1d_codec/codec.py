@@ -76,43 +76,45 @@ def encode(
 
     def chosen(scale: int, kept: int) -> list[np.ndarray]:
         tokens, urgency = tokens_at(scale)
+        if levels is not None:
+            return at_depth(tokens, levels)
         return tokens if urgency is None else keep_most_urgent(tokens, urgency, kept)
 
-    def write(tokens: list[np.ndarray], scale: int) -> bytes:
+    @cache
+    def file_at(scale: int, kept: int) -> bytes:
+        return _write(chosen(scale, kept), model, height, width, scale)
+
+    limit_bytes, scale, kept = target.most_bytes(height, width), 0, 0
+    if limit_bytes is not None:
+        most = lambda scale: _count(tokens_at(scale)[1])  # noqa: E731
+        scale, kept = fit(lambda scale, kept: len(file_at(scale, kept)), most, limit_bytes)
+    elif levels is None and (urgency := tokens_at(0)[1]) is not None:
+        kept = wanted(DEFAULT_QUALITY if quality is None else quality, urgency, model.card.urgency_range)
+    urgency = tokens_at(scale)[1]
+    if not effort or urgency is None:
+        return file_at(scale, kept)
+
+    def write(tokens: list[np.ndarray]) -> bytes:
         return _write(tokens, model, height, width, scale)
 
-    limit_bytes, scale = target.most_bytes(height, width), 0
-    if levels is not None:
-        tokens = at_depth(tokens_at(0)[0], levels)
-    elif limit_bytes is not None:
-        size_at = cache(lambda scale, kept: len(write(chosen(scale, kept), scale)))
-        scale, kept = fit(size_at, lambda scale: _count(tokens_at(scale)[1]), limit_bytes)
-        tokens = chosen(scale, kept)
-    else:
-        urgency, quality = tokens_at(0)[1], DEFAULT_QUALITY if quality is None else quality
-        tokens = chosen(0, 0 if urgency is None else wanted(quality, urgency, model.card.urgency_range))
-    urgency = tokens_at(scale)[1]
-    if effort and urgency is not None:
-        size_of = lambda tokens: len(write(tokens, scale))  # noqa: E731
-        tokens = _refined(tokens, urgency, image_at(scale), model, effort, size_of, limit_bytes, progress)
-    return write(tokens, scale)
+    return write(_refined(chosen(scale, kept), urgency, image_at(scale), model, effort, write, limit_bytes, progress))
 
 
 def _refined(
     tokens: list[np.ndarray], urgency: list[np.ndarray], image: Tensor, model: Model, effort: int,
-    size_of: Callable[[list[np.ndarray]], int], limit_bytes: int | None, progress: bool,
+    write: Callable[[list[np.ndarray]], bytes], limit_bytes: int | None, progress: bool,
 ) -> list[np.ndarray]:  # fmt: skip
-    """Tokens of a file, the urgency of all, what they code (1, 3, h, w) in [0, 1] -> better ones, or the same.
-
-    `size_of(tokens)` is that of their file in bytes.
-    """
+    """Tokens of a file, which `write` makes, urgency of all, what they code (1, 3, h, w) in [0, 1] -> better ones, or the same."""
 
     def fitting(tokens: list[np.ndarray]) -> list[np.ndarray] | None:
         """-> the same tokens, or where they are too many, since unusual ones cost more, the most urgent that fit."""
-        kept = sum(int((level >= 0).sum()) for level in tokens[1:])
-        size_at = cache(lambda count: size_of(keep_most_urgent(tokens, urgency, count)))
-        if limit_bytes is None or size_of(tokens) <= limit_bytes:
+        if limit_bytes is None:
             return tokens
+        kept = sum(int((level >= 0).sum()) for level in tokens[1:])
+        whole = len(write(tokens))
+        if whole <= limit_bytes:
+            return tokens
+        size_at = cache(lambda count: whole if count == kept else len(write(keep_most_urgent(tokens, urgency, count))))
         if size_at(0) > limit_bytes:
             return None
         return keep_most_urgent(tokens, urgency, largest(size_at, kept, limit_bytes, too_many=kept))
@@ -218,10 +220,11 @@ def decode_partial(
     """The first bytes of a file, header and checksum at least, or a damaged one -> the picture of its good tokens, and those.
 
     Levels that are whole are proven by their checks, but for files of version 1, which have none; what follows
-    them is only likely right. Of a damaged file nothing behind the first wrong check is taken.
+    them is only likely right. Of a damaged file nothing behind the first wrong check is taken; a damaged level passes
+    its check once in 16 to 256 times, by how many levels there are.
 
     Args:
-        guess: what stands for the tokens that the first level that is not whole lacks: "none" leaves them
+        guess: what stands for the tokens that a cut file lacks of the first level that is not whole: "none" leaves them
             out, "likely" takes the prior's likeliest, "sample" draws from its probabilities with `seed`.
 
     Raises: as `decode`; Truncated only for a file cut before the end of its checksum, other damage only where no level
@@ -241,7 +244,7 @@ def _decode(
     decoded = read_tokens(container, card, model.prior if model else None, partial)
     model = model or load_model(card.name, device)
     levels = decoded.levels
-    if guess != "none" and decoded.complete < len(levels):
+    if guess != "none" and decoded.complete < len(levels) and not decoded.damaged:
         rng = np.random.default_rng(seed) if guess == "sample" else None
         levels = fill(levels, decoded.complete, model.prior, rng, decoded.present)
     return render(levels, model.tokenizer, header.height, header.width, header.scale), decoded

@@ -142,7 +142,7 @@ def largest(size_at: Callable[[int], int], most: int, limit_bytes: int, too_many
     After EVALUATIONS files the best of them counts. The search goes where the straight line between the last two files says.
 
     Args:
-        size_at: how many tokens are kept -> bytes of the file; none fit. What was asked once costs nothing.
+        size_at: how many tokens are kept -> bytes of the file; that with none fits. What was asked once costs nothing.
         too_many: a number of tokens whose file does not fit.
     """
     low, high = 0, most + 1  # `low` fits, `high` does not

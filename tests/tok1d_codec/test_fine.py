@@ -246,6 +246,10 @@ def test_the_commands_fit_fine_levels_and_their_prior(tmp_path, to_train_from):
     changed = {name for name, tensor in later.items() if not torch.equal(drawn[name], tensor)}
     assert {"decoder.head.fine.out.weight", "decoder.head.out.weight", "decoder.embed.weight"} <= changed
     assert all(name.startswith(("decoder.", "tables.")) for name in changed)
+    pair, mixed = [str(tmp_path / name / "model.safetensors") for name in ("branch", "again")], tmp_path / "mixed.safetensors"
+    assert main(["train", "average", *pair, "--share", "0.5", "--out", str(mixed)]) == 0
+    name = "decoder.head.fine.out.weight"
+    assert torch.allclose(load_file(mixed)[name].float(), (drawn[name].float() + later[name].float()) / 2, atol=1e-3)
 
 
 def test_more_levels_than_a_file_holds_are_refused_before_pictures_are_looked_for(tmp_path, capsys):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tok1d_codec.cli import main
+from tok1d_codec.models.cards import card_by_name
+from tok1d_codec.models.store import load_tokenizer, weight_path
 
 
 @pytest.fixture
@@ -43,3 +46,13 @@ def test_models_of_other_tokens_are_not_mixed(pair, tiny_model, capsys):
     save_file(tensors | {code: tensors[code] + 1}, path, {"family": "t1d", "config": tiny_model.tokenizer.config.to_json()})
     assert main(["train", "average", str(folder / "a/model.safetensors"), str(path), "--share", "1", "--out", "x"]) == 21
     assert "more than their decoders" in capsys.readouterr().err
+
+
+def test_a_model_that_reads_from_another_is_mixed_too(tmp_path):
+    path = tmp_path / "mixed.safetensors"
+    assert main(["train", "average", "t1d-11", "t1d-12", "--share", "0.5", "--out", str(path)]) == 0
+    mixed, a, b = (load_tokenizer(p).state_dict() for p in (path, *(weight_path(card_by_name(f"t1d-{n}")) for n in (11, 12))))
+    assert mixed.keys() == a.keys() == b.keys()
+    assert all(torch.allclose(mixed[k], (a[k] + b[k]) / 2, atol=1e-2) for k in mixed if k.startswith("decoder."))
+    with safe_open(path, "pt") as file:
+        assert not any(k.startswith("quantizer.codebook6") for k in file.keys()) and "base" not in file.metadata()

@@ -92,9 +92,7 @@ def test_of_files_that_had_to_be_cut_the_better_one_stands(tiny_model, photo, mo
     def refined(*terms: float) -> bytes:
         judge_by(monkeypatch, adding(terms))
         limit = len(data) - 3  # so that every file must be cut
-        found = codec._refined(
-            given, urgency, as_image(photo), tiny_model, 3, lambda tokens: len(file_of(tokens)), limit, False
-        )
+        found = codec._refined(given, urgency, as_image(photo), tiny_model, 3, file_of, limit, False)
         assert len(file_of(found)) <= limit
         return file_of(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import click
@@ -31,8 +32,8 @@ def decode(names: tuple[Path, ...], out: str | None, format: str | None, partial
     """Turn the t1d file IN back into a picture: t1d decode IN OUT (.png, .jpg, .webp, .tif). `-` is stdin or stdout.
 
     With -o any number of files, and of folders of t1d files, become pictures in the folder OUT; one that fails is
-    reported, and the others are decoded. With --partial, a file that was cut anywhere behind its checksum, or damaged
-    there, gives a picture too, as far as its levels are whole; the exit code is then 8.
+    reported, and the others are decoded. With --partial, a file that was cut anywhere behind its checksum gives a picture
+    of the tokens that are certain, and one that is damaged there of the levels before the damage; the exit code is then 8.
     """
     from bitstream.container import unpack
     from tok1d_codec.errors import PartialPicture
@@ -47,6 +48,8 @@ def decode(names: tuple[Path, ...], out: str | None, format: str | None, partial
     if skip_existing:
         pairs = batch.without_existing(pairs)
 
+    load = cache(shared_model)  # by name: it need not look into a weight file for every input
+
     def work(source: Path, target: Path) -> None:
         output_format(target, format)
         check_output(target, force)
@@ -58,7 +61,7 @@ def decode(names: tuple[Path, ...], out: str | None, format: str | None, partial
         from tok1d_codec import codec
 
         # where it is the only file, a bad one ends before torch is loaded
-        ready = shared_model(name, device) if own or len(pairs) > 1 else None
+        ready = load(name, device) if own or len(pairs) > 1 else None
         if partial:
             pixels, held = codec.decode_partial(data, ready, device, max_pixels, guess, seed)
         else:

@@ -90,12 +90,13 @@ def encode(names: tuple[Path, ...], out: str | None, quality: float | None, bpp:
     if levels is not None and levels > most:
         raise click.BadParameter(f"model {model!r} has {most} levels, not {levels}", param_hint="--levels")
     pairs = batch.pairs(names, out, SUFFIXES, ".t1d")
-    if skip_existing:
-        pairs = batch.without_existing(pairs)
     if pictures := [target for _, target in pairs if target.suffix.lower() in SUFFIXES]:
         raise click.UsageError(f"{str(pictures[0])!r} has the name of a picture; give OUT.t1d, or -o FOLDER for several inputs")
     if roi and len(pairs) > 1:
         raise click.UsageError("--roi is of one picture; encode it alone")
+
+    if skip_existing:
+        pairs = batch.without_existing(pairs)
 
     @cache
     def load() -> Model:

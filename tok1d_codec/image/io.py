@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION
 
 from bitstream.errors import LimitExceeded, T1DError
 from bitstream.header import MAX_PIXELS, MAX_SIDE
@@ -146,6 +146,8 @@ def _raw_mode(image: Image.Image) -> str:
     """How the samples lie in the file, known only until they are loaded; "" where Pillow does not tell."""
     if image.mode == "I;16" and getattr(image, "tag_v2", {}).get(PHOTOMETRIC_INTERPRETATION) == 0:
         return "I;16I"  # as Pillow names it for fewer bits, which it inverts itself
+    if image.mode == "I;16" and getattr(image, "tag_v2", {}).get(BITSPERSAMPLE) == (12,):
+        return "I;12"
     if not getattr(image, "tile", None):
         return ""
     codec, _, _, arguments = image.tile[0]

@@ -14,9 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from ..errors import MissingData, WrongWeights
 from ..models.cards import WEIGHT_FILE, card_by_name
-from ..models.store import read_weights, weight_path
+from ..models.store import read_config, read_weights, weight_path
 from ..models.writing import whole
 from ..prior.integer import PREFIX
+from ..tokenizer import FAMILIES
 
 
 def model_weights(model: str) -> Path:
@@ -82,14 +83,19 @@ def average(first: str, second: str, share: float, out: Path) -> Path:
     Raises: as `model_weights`; WrongWeights where their tokens do not mean the same.
     """
     (metadata, mine), (other, theirs) = (read_model(model_weights(name)) for name in (first, second))
-    alike = metadata["config"] == other["config"] and mine.keys() == theirs.keys()
-    learnt = [k for k in mine if k.startswith("decoder.") and mine[k].is_floating_point()]
-    if not alike or any(not torch.equal(mine[k], theirs[k]) for k in mine.keys() - set(learnt)):
+    with torch.device("meta"):
+        network = FAMILIES[metadata["family"]](read_config(metadata)).state_dict()
+    needed = [*network, *(k for k in mine if k.startswith(PREFIX))]  # a base may have codes that nobody needs
+    learnt = {k for k in needed if k.startswith("decoder.")}
+    if read_config(metadata) != read_config(other) or any(
+        k not in theirs or k not in learnt and not torch.equal(mine[k], theirs[k]) for k in needed
+    ):
         raise WrongWeights(
             f"{first} and {second} differ in more than their decoders; train the second with --init and --decoder-only"
         )
     mixed = {k: torch.lerp(mine[k].float(), theirs[k].float(), share).to(mine[k].dtype) for k in learnt}
-    return write_weights({**mine, **mixed}, {k: v for k, v in metadata.items() if k != "base"}, out)
+    kept = {k: v for k, v in mine.items() if k in needed or k.startswith("tables.")}
+    return write_weights(kept | mixed, {k: v for k, v in metadata.items() if k != "base"}, out)
 
 
 def write_weights(tensors: dict[str, torch.Tensor], metadata: dict[str, str], out: Path) -> Path:

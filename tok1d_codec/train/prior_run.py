@@ -88,7 +88,7 @@ def _tokens(
 
     Unless what is `there` is wanted, whatever it was made from, tokens made from anything else are made anew.
     """
-    paths = [folder / TRAINING, folder / VALIDATION]
+    paths, weights = [folder / TRAINING, folder / VALIDATION], contents_sha256(tokenizer.state_dict())
     if not (there and all(path.exists() for path in paths)):
         files, held_out = split_sources(sources, validation)
         folder.mkdir(parents=True, exist_ok=True)
@@ -96,12 +96,11 @@ def _tokens(
         for name, path, chosen in (("validation", paths[1], held_out), ("train", paths[0], files)):
             centred = name == "validation"
             how = (1 if centred else rounds), seed, centred
-            made_from = hashlib.sha256(json.dumps([described(chosen), how]).encode()).hexdigest()
+            made_from = hashlib.sha256(json.dumps([described(chosen), how, weights]).encode()).hexdigest()
             if TokenSet.origin(path) != made_from:
                 pictures = load_pictures(chosen, folder / f"{name}.u8", side)
                 replace(tokenize(tokenizer, pictures, *how, name), made_from=made_from).save(path)
     sets = [TokenSet.load(path) for path in paths]
-    weights = contents_sha256(tokenizer.state_dict())
     for path, found in zip(paths, sets):
         if found.model != weights:
             raise MissingData(f"{path} holds tokens of another model; name theirs with --model, or another folder")
