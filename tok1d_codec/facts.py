@@ -7,7 +7,7 @@ from bitstream.errors import FormatError
 from bitstream.header import MAX_PIXELS
 
 from .codec import read_tokens
-from .errors import MissingData, WrongWeights
+from .errors import MissingData, UnknownModel, WrongWeights
 from .models.cards import OWN_ID, card_by_id, card_by_name
 
 
@@ -21,21 +21,26 @@ def info(data: bytes, model: str | None = None, max_pixels: int = MAX_PIXELS) ->
     Returns:
         version, model, model_id, width, height, scale, levels, tokens (per level, as far as they are there),
         coding, bytes (by part and in all), level_bytes (of each level), bpp, missing_bytes, and checksum:
-        "ok", "mismatch", "cut (N levels are whole)", "wrong weights (why)" or, without weights, "unknown (why)".
+        "ok", "mismatch", "cut (N levels are whole)", "wrong weights (why)", "unknown model (why)", with None for the
+        model, or, without weights, "unknown (why)".
 
     Raises:
-        FormatError and its classes: not a file or the beginning of one. UnknownModel: written by a model
-        not known here. WrongWeights, MissingData: `model` is no weight file. TypeError: no bytes.
+        FormatError and its classes: not a file or the beginning of one. WrongWeights, MissingData: `model` is no
+        weight file. TypeError: no bytes.
     """
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise TypeError(f"info takes the bytes of a file, not {type(data).__name__}")
     container = unpack(bytes(data), max_pixels, cut=True)
     header = container.header
-    card = card_by_name(model) if model and header.model_id == OWN_ID else card_by_id(header.model_id)
-    decoded = None
+    card = decoded = None
     try:
-        decoded = read_tokens(container, card)
-        state = f"cut ({decoded.complete} levels are whole)" if container.missing else "ok"
+        card = card_by_name(model) if model and header.model_id == OWN_ID else card_by_id(header.model_id)
+    except UnknownModel as error:
+        state = f"unknown model ({error})"
+    try:
+        if card:
+            decoded = read_tokens(container, card)
+            state = f"cut ({decoded.complete} levels are whole)" if container.missing else "ok"
     except FormatError:
         state = "mismatch"
     except WrongWeights as error:
@@ -44,8 +49,8 @@ def info(data: bytes, model: str | None = None, max_pixels: int = MAX_PIXELS) ->
         state = f"unknown ({error})"
     return {
         "version": header.version,
-        "model": card.name,
-        "model_id": card.id,
+        "model": card.name if card else None,
+        "model_id": header.model_id,
         "width": header.width,
         "height": header.height,
         "scale": header.scale,

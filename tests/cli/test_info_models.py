@@ -45,6 +45,16 @@ def test_info_of_a_file_of_other_weights_ends_as_its_decoding_does(t1d_file, run
     assert err.startswith("t1d: ") and err.count("\n") == 1
 
 
+def test_info_of_a_model_that_is_not_known(t1d_file, run):
+    data = bytearray(t1d_file.read_bytes())
+    data[3] = 201  # the model's id
+    t1d_file.write_bytes(data)
+    code, out, err = run("info", t1d_file, "--json")
+    facts = json.loads(out)
+    assert code == 20 and "unknown model id 201" in err and err.count("\n") == 1
+    assert facts["model"] is None and (facts["model_id"], facts["width"], facts["height"]) == (201, 90, 60)
+
+
 def test_info_without_the_weights(t1d_file, run, monkeypatch, tmp_path):
     monkeypatch.setattr(store, "FOLDER", tmp_path)
     store.weight_path.cache_clear()

@@ -21,10 +21,10 @@ from tok1d_codec.cli.options import FILE
 def info(source: Path, model: str | None, max_pixels: int, as_json: bool) -> None:
     """Show version, model, size, tokens and bytes of the t1d file FILE, and whether it is undamaged.
 
-    `-` is stdin. The checksum is ok, mismatch, cut for the first bytes of a file, wrong weights, or unknown
-    where the model's weights are not installed.
+    `-` is stdin. The checksum is ok, mismatch, cut for the first bytes of a file, wrong weights, unknown model, or
+    unknown where the model's weights are not installed.
     """
-    from tok1d_codec.errors import WrongWeights
+    from tok1d_codec.errors import UnknownModel, WrongWeights
     from tok1d_codec.facts import info as read_info
     from tok1d_codec.image.files import read_bytes
 
@@ -32,6 +32,8 @@ def info(source: Path, model: str | None, max_pixels: int, as_json: bool) -> Non
     click.echo(json.dumps(facts, indent=2) if as_json else _as_text(facts))
     if facts["checksum"] == "mismatch":
         raise ChecksumMismatch(f"{str(source)!r} is damaged or made with other weights; get it again")
+    if facts["model"] is None:
+        raise UnknownModel(f"{str(source)!r}: {facts['checksum']}")
     if facts["checksum"].startswith("wrong weights"):
         raise WrongWeights(f"{str(source)!r}: {facts['checksum']}")
     if facts["missing_bytes"]:
