@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -18,21 +20,23 @@ WRITERS = {
 }
 
 
-@pytest.fixture
+@contextmanager
 def small_files():
-    """No file may have more than 1000 bytes: writing ends as on a full disk."""
+    """No file may have more than 1000 bytes, as on a full disk; not for longer, since pytest writes to one too."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_a_full_disk(tmp_path, small_files, kind):
+def test_a_full_disk(tmp_path, kind):
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"old")
-    with pytest.raises(OSError, match="too large") as caught:
+    with pytest.raises(OSError, match="too large") as caught, small_files():
         WRITERS[kind](path)
     message, code = expected_failure(caught.value)
     assert code == 1 and message.startswith(str(path)) and "\n" not in message
