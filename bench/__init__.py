@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 CODECS = ("t1d", "jpeg", "webp", "avif")
@@ -20,3 +22,12 @@ def report(figures: dict, place: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text + "\n")
     return path
+
+
+def kodak_command(doc: str, measure: Callable[[str | None, int | None], dict], place: str) -> None:
+    """The command line of a benchmark that is called with the folder of Kodak and a number of pictures: see `report`."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--data", help="folder of the Kodak pictures")
+    parser.add_argument("--count", type=int, help="only the first pictures")
+    options = parser.parse_args()
+    report(measure(options.data, options.count), place)

@@ -6,13 +6,12 @@ the same number of levels.
 
 from __future__ import annotations
 
-import argparse
 import time
 
 import numpy as np
 import torch
 
-from bench import report
+from bench import kodak_command
 from bench.datasets import open_dataset
 from bench.metrics import Reference
 from bench.records import environment
@@ -80,13 +79,9 @@ def _one(tokens: list[np.ndarray], prior, pixels: int) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print, and write to prior.json in `bench.results_folder`."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", help="folder of the Kodak pictures")
-    parser.add_argument("--count", type=int, help="only the first pictures")
-    options = parser.parse_args()
-    figures = measure(options.data, options.count)
-    figures["partial_lpips_alex"] = measure_guesses(options.data, options.count)
-    report(figures, "prior.json")
+    kodak_command(
+        __doc__, lambda *which: {**measure(*which), "partial_lpips_alex": measure_guesses(*which)}, "prior.json"
+    )
 
 
 if __name__ == "__main__":

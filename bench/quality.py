@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 import torch
 
-from bench import report
+from bench import kodak_command
 from bench.datasets import open_dataset
 from bench.records import environment
 from tok1d_codec.codec import encode
@@ -33,11 +31,7 @@ def measure(data: str | None = None, count: int | None = None) -> dict:
 
 def main() -> None:
     """Measure, print, and write to quality.json in `bench.results_folder`."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", help="folder of the Kodak pictures")
-    parser.add_argument("--count", type=int, help="only the first pictures")
-    options = parser.parse_args()
-    report(measure(options.data, options.count), "quality.json")
+    kodak_command(__doc__, measure, "quality.json")
 
 
 if __name__ == "__main__":
