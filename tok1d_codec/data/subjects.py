@@ -16,11 +16,10 @@ from tqdm import tqdm
 
 from ..errors import MissingData
 from ..image.files import atomic_write
-from ..nn.faces import find_faces
+from ..nn.faces import Box, find_faces
 from ..nn.text import find_text
 from .shards import Pictures
 
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are outside
 LEAST_FACE = 32  # pixels; of smaller faces a patch or two is all there is
 
 

@@ -25,14 +25,14 @@ MANY = 400  # boxes that are looked at more closely, at most
 EYE = (0.16, 0.11)  # half of an eye's width and height, lids and brow with it, over those of the face
 MOUTH = (0.06, 0.11)  # what is added to the corners of the mouth on each side, over the same
 
-Box = tuple[int, int, int, int]
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are outside
 
 
 @dataclass(frozen=True)
 class Face:
     """Where a face is, and what of it is looked at first: both eyes and the mouth.
 
-    Boxes are (left, top, right, bottom) in pixels, not empty and within the picture.
+    Boxes are not empty and within the picture.
     """
 
     box: Box
