@@ -6,6 +6,7 @@ Range coding, or plain bits where that is not longer. SPEC.md has the arithmetic
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,10 +83,10 @@ def decode_prefix(
     Raises: as `decode_tokens`; a check that is wrong is no error in a cut payload, which ends before it.
     """
     walk = _reading(coding, payload, shapes, model, frame, cut)
-    complete = walk.run(cut)
+    walk.run(cut)
     if not cut:
         walk.coder.finish()
-    return Decoded(walk.known, complete, walk.level_bits, walk.present)
+    return Decoded(walk.known, walk.complete, walk.level_bits, walk.present)
 
 
 def decode_undamaged(
@@ -97,13 +98,12 @@ def decode_undamaged(
     Raises: Truncated or FormatError for a packed payload of a length that it cannot have.
     """
     walk = _reading(coding, payload, shapes, model, frame, cut=False)
-    try:
-        complete = walk.run(cut=True) if frame.check_bits else 0
-    except FormatError:
-        complete = walk.complete
-    for level in walk.known[complete:]:
+    if frame.check_bits:
+        with suppress(FormatError):
+            walk.run(cut=True)
+    for level in walk.known[walk.complete :]:
         level[:] = ABSENT
-    return Decoded(walk.known, complete, walk.level_bits, damaged=True)
+    return Decoded(walk.known, walk.complete, walk.level_bits, damaged=True)
 
 
 def _reading(

@@ -57,11 +57,8 @@ class Walk:
         self.complete = 0
         self.present: np.ndarray | None = None
 
-    def run(self, cut: bool = False) -> int:
-        """Code everything -> how many levels are complete.
-
-        With `cut`, the end of the payload and a wrong check end the walk; else they are errors.
-        """
+    def run(self, cut: bool = False) -> None:
+        """Code everything. With `cut`, the end of the payload and a wrong check end the walk; else they are errors."""
         crc = self.frame.crc
         order = raster_groups(self.shapes) if self.coder.plain else self.model.groups(self.shapes)
         try:
@@ -74,13 +71,12 @@ class Walk:
                 crc = token_crc(self.known[level], crc)
                 if not self._check(level, crc, cut):
                     self.known[level][:], self.present = ABSENT, None
-                    return self.complete
+                    return
                 self.complete += 1
         except _Cut:
-            return self.complete
+            return
         if self.complete != len(self.shapes):
             raise ValueError(f"the model has groups for {self.complete} of {len(self.shapes)} levels")
-        return self.complete
 
     def _code(self, level: int, symbols: np.ndarray | None, num: int, size: int, counts: np.ndarray | None) -> np.ndarray:
         """Through the coder -> symbols, fewer than `num` if the payload ends; their bits are counted."""

@@ -78,8 +78,7 @@ def decode(
         UnknownModel, WrongWeights, MissingData: the model that it names is not the one at hand.
         TypeError: something else than bytes, such as the name of a file.
     """
-    model = shared_model(model, device) if isinstance(model, (str, os.PathLike)) else model
-    options = model, device, max_pixels, partial
+    options = _loaded(model, device), device, max_pixels, partial
     if isinstance(data, (list, tuple)):
         return [_decode_one(one, f"file {n} of {len(data)} is ", *options) for n, one in enumerate(data, start=1)]
     return _decode_one(data, "", *options)
@@ -152,5 +151,5 @@ def _is_batch(image: object) -> bool:
     return isinstance(image, (list, tuple)) or getattr(image, "ndim", 3) == 4
 
 
-def _loaded(model: Model | str) -> Model:
-    return shared_model(model) if isinstance(model, (str, os.PathLike)) else model
+def _loaded(model: Model | str | None, device: str = "auto") -> Model | None:
+    return shared_model(model, device) if isinstance(model, (str, os.PathLike)) else model

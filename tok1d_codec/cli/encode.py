@@ -52,7 +52,8 @@ class Box(click.ParamType):
               help="0 is the smallest file at full resolution, 100 about 0.09 bpp, which is not the end of --bpp.  [default: 50]")
 @click.option("--bpp", type=options.Finite(min=0, min_open=True), help="At most so many bits per pixel.")
 @click.option("--size", type=Bytes(), help="At most so many bytes: 600, 600B, 1.5kB.")
-@click.option("--levels", type=click.IntRange(min=1), help="The same number of levels for all of the picture, faces or not; `t1d models` has how many there are.")
+@click.option("--levels", type=click.IntRange(min=1),
+              help="The same number of levels for all of the picture, faces or not; `t1d models` has how many there are.")
 @click.option("--roi", multiple=True, type=Box(), metavar="LEFT,TOP,RIGHT,BOTTOM",
               help="A region of interest, in pixels, that gets more of the bytes, such as a face; may be repeated.")
 @click.option("--faces/--no-faces", default=True, help="Find faces, which get more of the bytes.  [default: on]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -164,6 +165,12 @@ CARDS: tuple[ModelCard, ...] = (
         "2026-11, 7,073 photographs, two CPU cores, the decoder of t1d-11 trained further, on faces and text above all",
     ),
 )
+
+
+def file_sha256(path: Path) -> str:
+    """Weight file -> its SHA-256 in hex, as a card has it. Raises: OSError."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def card_by_name(name: str | os.PathLike) -> ModelCard:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -12,7 +11,7 @@ from bitstream.header import MAX_LEVELS
 from ..config import TokenizerConfig
 from ..errors import MissingData, WrongWeights
 from ..prior.integer import PREFIX
-from .cards import OWN_ID, ModelCard
+from .cards import OWN_ID, ModelCard, file_sha256
 
 URGENCY_RANGE = (0.35, 0.004)  # as the bundled models of today have it
 
@@ -24,8 +23,7 @@ def own_card(path: Path) -> ModelCard:
     Raises: MissingData: no such file. WrongWeights: something else, or a model without a prior.
     """
     try:
-        with open(path, "rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = file_sha256(path)
         with safe_open(path, framework="np") as file:
             metadata, names = file.metadata() or {}, list(file.keys())
     except (FileNotFoundError, IsADirectoryError):

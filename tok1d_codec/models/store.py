@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from bitstream.counts import checked_counts
 from ..errors import MissingData, WrongWeights
 from ..prior.integer import PREFIX, IntegerPrior
 from ..prior.static import StaticTables
-from .cards import OWN_ID, WEIGHT_FILE, ModelCard, card_by_name
+from .cards import OWN_ID, WEIGHT_FILE, ModelCard, card_by_name, file_sha256
 
 if TYPE_CHECKING:
     from ..tokenizer.base import Tokenizer
@@ -45,8 +44,7 @@ def weight_path(card: ModelCard) -> Path:
     path = FOLDER / card.file
     if not path.is_file():
         raise MissingData(f"no weights for model {card.name}: {card.file} is not installed; reinstall t1d")
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_sha256(path)
     if found != card.sha256:
         raise WrongWeights(
             f"{card.file} has sha256 {found[:12]}..., model {card.name} needs {card.sha256[:12]}...; reinstall t1d"
@@ -183,5 +181,5 @@ def read_config(metadata: dict[str, str]) -> object:
 
     try:
         return FAMILIES[metadata["family"]].Config.from_json(metadata["config"])
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise WrongWeights(f"the model's configuration is damaged or of another release of t1d ({error})") from None

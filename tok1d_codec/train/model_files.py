@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import sys
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..errors import MissingData, WrongWeights
-from ..models.cards import WEIGHT_FILE, card_by_name
+from ..models.cards import WEIGHT_FILE, card_by_name, file_sha256
 from ..models.store import read_config, read_weights, weight_path
 from ..models.writing import whole
 from ..prior.integer import PREFIX
@@ -62,8 +61,7 @@ def keep_prior(weights: dict[str, torch.Tensor], path: Path) -> None:
 def keep_old(model: Path) -> None:
     """A finished model that will be replaced -> a copy beside it, said on stderr: files made with it need it."""
     if model.exists():
-        with open(model, "rb") as file:
-            kept = model.with_stem(f"{model.stem}-{hashlib.file_digest(file, 'sha256').hexdigest()[:8]}")
+        kept = model.with_stem(f"{model.stem}-{file_sha256(model)[:8]}")
         shutil.copyfile(model, kept)
         said = f"t1d: the earlier {model.name} is kept as {kept}: files made with it decode with nothing else"
         print(said, file=sys.stderr)
