@@ -21,7 +21,7 @@ from .models.cards import OWN_ID, ModelCard, card_by_id
 from .models.store import load_model, load_prior
 from .prior.fill import fill
 from .rate import DEFAULT_QUALITY, Target, at_depth, fit, keep_most_urgent, largest, wanted
-from .regions import FAVOUR, Box, checked_boxes, favoured, find_regions
+from .regions import FAVOUR, Box, checked_boxes, favoured, find_regions, smaller
 from .tensors import check_limits, checked_size, render, to_image, to_indices
 
 if TYPE_CHECKING:
@@ -65,13 +65,15 @@ def encode(
 
     @cache
     def regions() -> list[tuple[Box, float]]:
+        if model.card.levels == 1:  # nothing that could be left out elsewhere
+            return []
         return [(box, FAVOUR) for box in boxes] + find_regions(image_at(0), faces, text)
 
     @cache
     def tokens_at(scale: int) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
-        tokens, urgency = _tokens(image_at(scale), model)
+        tokens, urgency = _tokens(image_at(scale), model, None if levels else [smaller(box, scale) for box, _ in regions()])
         if urgency is not None and levels is None:
-            urgency = favoured(urgency, [side << scale for side in model.card.sides[1:]], regions())
+            urgency = favoured(urgency, [side << scale for side in model.card.sides[1 : len(tokens)]], regions())
         return tokens, urgency
 
     def chosen(scale: int, kept: int) -> list[np.ndarray]:
@@ -178,9 +180,11 @@ def _check_levels(levels: int | None, model: Model) -> None:
         raise ValueError(f"{levels} levels; model {model.card.name} has 1 to {model.card.levels}")
 
 
-def _tokens(image: Tensor, model: Model) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
-    """What `to_image` gave -> its tokens and their urgency, as `Tokenizer.rank` has them."""
-    tokens, urgency = model.tokenizer.rank(image)
+def _tokens(
+    image: Tensor, model: Model, boxes: Sequence[Box] | None = None
+) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
+    """What `to_image` gave, boxes within it -> its tokens and their urgency, as `Tokenizer.rank` has them."""
+    tokens, urgency = model.tokenizer.rank(image, boxes)
     return [t[0].cpu().numpy() for t in tokens], None if urgency is None else [u[0].cpu().numpy() for u in urgency]
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-SIDE = 2  # blocks of fine levels along a side of a patch, see `tokenizer.fine`
+SIDE = 2  # blocks of fine levels along a side of a patch, and of letter levels along one of those, see `tokenizer.fine`
 SECOND_FIRST = 1e3  # what the second level's urgency is raised by, above every other, see `tokenizer.allocation`
 MOST = 2**16  # that a number of a configuration may be
 RETIRED = {"detail_dims", "detail_level"}  # weight files of t1d-3 to t1d-5 name them; no network has them any more
@@ -64,6 +64,9 @@ class TokenizerConfig(Settings):
     fine_components: int = 64
     fine_codes: int = 1024
     fine_channels: int = 0  # of the convolutions that fit the picture to fine levels; 0 is none
+    letter_levels: int = 0  # after the fine ones
+    letter_components: int = 40
+    letter_codes: int = 1024
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -79,25 +82,30 @@ class TokenizerConfig(Settings):
             raise ValueError(f"{len(self.head_channels)} head channels for {len(self.head_blocks)} head blocks")
         if self.code_dim > self.components:
             raise ValueError(f"codes of {self.code_dim} dimensions, but only {self.components} components")
-        if self.fine_channels and not self.fine_levels:
-            raise ValueError(f"{self.fine_channels} fine channels, but no fine levels")
+        if not self.fine_levels and (self.fine_channels or self.letter_levels):
+            raise ValueError(f"{self.fine_channels} fine channels and {self.letter_levels} letter levels, but no fine levels")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
 
     @property
     def cell(self) -> int:
         """Pixels along a side of what a token of the last level stands for."""
-        return self.patch // SIDE if self.fine_levels else self.patch
+        return self.patch // SIDE ** self._halvings
+
+    @property
+    def _halvings(self) -> int:
+        return bool(self.fine_levels) + bool(self.letter_levels)
 
     @property
     def token_strides(self) -> tuple[int, ...]:
-        """How many cells a side a token of each level stands for, fine levels too."""
-        return tuple(SIDE * s for s in self.strides) + (1,) * self.fine_levels if self.fine_levels else self.strides
+        """How many cells a side a token of each level stands for, fine and letter levels too."""
+        coarse = tuple(SIDE**self._halvings * s for s in self.strides)
+        return coarse + (SIDE ** bool(self.letter_levels),) * self.fine_levels + (1,) * self.letter_levels
 
     @property
     def token_codes(self) -> tuple[int, ...]:
-        """Codebook sizes of all levels, fine ones too."""
-        return self.codebook_sizes + (self.fine_codes,) * self.fine_levels
+        """Codebook sizes of all levels, fine and letter ones too."""
+        return self.codebook_sizes + (self.fine_codes,) * self.fine_levels + (self.letter_codes,) * self.letter_levels
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> dict[str, Any]:

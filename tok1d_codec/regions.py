@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FAVOUR = 5.0  # how much more urgent tokens of a region of interest are
 FEATURE_FAVOUR = 10.0  # of the eyes and the mouth of a face
-TEXT_FAVOUR = 10.0  # of a line of text, which is small, and which half of the tokens do not make legible
+TEXT_FAVOUR = 20.0  # of a line of text, which is small, and which half of the tokens do not make legible
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels, as Pillow has it: right and bottom are the first column and row outside."""
@@ -44,6 +44,12 @@ def find_regions(image: Tensor, faces: bool, text: bool) -> list[tuple[Box, floa
     for face in find_faces(image) if faces else []:
         found += [(face.box, FAVOUR), *((box, FEATURE_FAVOUR) for box in face.features)]
     return found + ([(box, TEXT_FAVOUR) for box in find_text(image)] if text else [])
+
+
+def smaller(box: Box, scale: int) -> Box:
+    """-> the same in a picture of sides of 1 / 2**scale, rounded to the outside."""
+    left, top, right, bottom = box
+    return left >> scale, top >> scale, -(-right >> scale), -(-bottom >> scale)
 
 
 def favoured(

@@ -55,7 +55,7 @@ def model(request, tiny_model, photo) -> Model:
     image = pad_to_multiples(as_image(photo), config.patch)
     rest = image - tokenizer.decode(tiny_model.tokenizer.encode(image), *image.shape[-2:])
     torch.manual_seed(0)
-    fit(tokenizer, torch.nn.functional.pixel_unshuffle(rest, BLOCK).flatten(2)[0].T)
+    fit(tokenizer.fine, torch.nn.functional.pixel_unshuffle(rest, BLOCK).flatten(2)[0].T)
     sizes = tokenizer.codebook_sizes
     card = replace(
         tiny_model.card, id=201, patch=BLOCK, strides=(4, 2, 2, 1, 1), codebook_sizes=sizes,
@@ -71,7 +71,7 @@ def squared_error(model: Model, data: bytes, photo: np.ndarray) -> float:
 
 
 def test_tokens_take_away_what_they_say(model, photo, monkeypatch):
-    monkeypatch.setattr("tok1d_codec.tokenizer.fine.blend", lambda x, block: x)  # comes after
+    monkeypatch.setattr("tok1d_codec.tokenizer.fine.blend", lambda x, block, reach: x)  # comes after
     fine, image = model.tokenizer.fine, as_image(photo)[..., :160, :208]
     rest = image - image.mean((2, 3), keepdim=True)
     found, gains = fine.encode(rest)

@@ -15,7 +15,7 @@ from tok1d_codec.cli import main
 from tok1d_codec.data import subjects as module
 from tok1d_codec.data.crops import random_crops
 from tok1d_codec.data.shards import Pictures, load_pictures
-from tok1d_codec.data.subjects import Subjects, find_subjects
+from tok1d_codec.data.subjects import Pieces, Subjects, find_subjects
 from tok1d_codec.errors import MissingData
 from tok1d_codec.train.loop import Trainer
 
@@ -47,13 +47,20 @@ def test_what_pictures_show_is_found_once(pictures, tmp_path, monkeypatch):
     assert find_subjects(pictures, "face", tmp_path / "faces.json") == faces
 
 
+def test_pieces_lie_around_boxes_and_within_pictures(pictures):
+    pieces = Pieces(pictures, {1: [FACE, (0, 0, 20, 10)], 2: [(300, 150, 380, 190)]}, 100)
+    assert len(pieces) == 3 and {pieces[i].shape for i in range(3)} == {(100, 100, 3)}
+    assert np.array_equal(pieces[0], astronaut()[65:165, 172:272])
+    assert np.array_equal(pieces[1], astronaut()[:100, :100]) and np.array_equal(pieces[2][..., 0], page()[91:191, 284:384])
+
+
 def test_other_pictures_are_looked_at_anew(folder, pictures, tmp_path):
     cache = tmp_path / "faces.json"
     find_subjects(pictures, "face", cache)
     others = load_pictures([folder / "b.png"], tmp_path / "others.u8", 128)
     assert list(find_subjects(others, "face", cache)) == [0]
     cups = load_pictures([folder / "a.png"], tmp_path / "cups.u8", 128)
-    with pytest.raises(MissingData, match="no face was found in 1 pictures to train on; leave out --face-share"):
+    with pytest.raises(MissingData, match="no face was found in 1 pictures to train on; give others, or leave out --face-share"):
         find_subjects(cups, "face", cache)
 
 

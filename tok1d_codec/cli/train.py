@@ -113,6 +113,30 @@ def fine(sources: tuple[str, ...], validation: tuple[str, ...], model: str, out:
 
 
 @train.command()
+@click.option("--data", "sources", multiple=True, required=True, metavar="DIR|TAR",
+              help="Folder of pictures or tar shards, or a tar; may be repeated.")
+@click.option("--validation", multiple=True, metavar="DIR|TAR",
+              help="What to leave out.  [default: what is named val* in --data, else every 50th file]")
+@click.option("--model", default="t1d-12", show_default=True, help="With fine levels and a prior: a name, or a weight file.")
+@click.option("--out", required=True, type=options.FILE, help="Folder for the model.")
+@click.option("--levels", default=4, show_default=True, type=click.IntRange(1, 8), help="Letter levels.")
+@click.option("--crops", default=8000, show_default=True, type=click.IntRange(min=16), help="Pieces of text to learn from.")
+@options.threads
+@options.seed
+def letters(sources: tuple[str, ...], validation: tuple[str, ...], model: str, out: Path, levels: int, crops: int,
+            threads: int | None, seed: int) -> None:  # fmt: skip
+    """Fit letter levels to what a model with fine levels leaves over where pictures show text."""
+    from ..train.fine import run_letter_training
+
+    _check_run(out, resume=False)
+    options.use_threads(threads)
+    path = run_letter_training(
+        list(sources), list(validation), model, out, levels=levels, crops=crops, seed=seed
+    )
+    click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+@train.command()
 @click.option("--data", "sources", multiple=True, metavar="DIR|TAR",
               help="Folder of pictures or tar shards, or a tar; may be repeated. Not needed with --tokens.")
 @click.option("--validation", multiple=True, metavar="DIR|TAR",
@@ -126,13 +150,14 @@ def fine(sources: tuple[str, ...], validation: tuple[str, ...], model: str, out:
               help="Random crops of each training picture.")
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--go-on", is_flag=True, help="Start from the model's prior, at half the learning rate.")
+@click.option("--letters", is_flag=True, help="Only what letter levels need, around lines of text; the rest stays.")
 @click.option("--float", "float_", is_flag=True, help="Train without rounding, for comparison.")
 @options.threads
 @click.option("--precision", default="float32", show_default=True, type=click.Choice(["float32", "bf16"]),
               help="bf16 autocast pays only with AMX.")
 @options.seed
 def prior(sources: tuple[str, ...], validation: tuple[str, ...], tokens: Path | None, model: str, out: Path,
-          minutes: float | None, rounds: int, resume: bool, go_on: bool, float_: bool, threads: int | None,
+          minutes: float | None, rounds: int, resume: bool, go_on: bool, letters: bool, float_: bool, threads: int | None,
           precision: str, seed: int) -> None:  # fmt: skip
     """Train the prior of a model of the family t1d: what the range coder expects of the next tokens."""
     from ..train.prior import PriorConfig
@@ -142,11 +167,13 @@ def prior(sources: tuple[str, ...], validation: tuple[str, ...], tokens: Path | 
         raise MissingData("no pictures; give --data, or --tokens with the folder of an earlier run")
     if resume and go_on:
         raise click.UsageError("--resume continues a run as it was planned; --go-on is for a new one")
+    if letters and (go_on or resume):
+        raise click.UsageError("--letters goes on from the model's prior in a new run; leave out --go-on and --resume")
     _check_run(out, resume)
     options.use_threads(threads)
     path, figures = run_prior_training(
         list(sources), list(validation), tokens, model, out, PriorConfig(quantize=not float_), minutes,
-        rounds=rounds, go_on=go_on, resume=resume, bf16=precision == "bf16", seed=seed,
+        rounds=rounds, go_on=go_on, letters=letters, resume=resume, bf16=precision == "bf16", seed=seed,
     )  # fmt: skip
     for name in ("none", "static", "float", "exact"):
         click.echo(f"{name:7} bits per token:  {'  '.join(f'{bits:6.3f}' for bits in figures[name])}")

@@ -41,6 +41,23 @@ class Subjects:
         return number, ((top + bottom) // 2, (left + right) // 2)
 
 
+class Pieces:
+    """Squares around each of the boxes, as `Pictures` has whole pictures; of shorter sides where those are."""
+
+    def __init__(self, pictures: Pictures, boxes: dict[int, list[Box]], side: int) -> None:
+        self.pictures, self.side = pictures, side
+        self.places = [(number, box) for number, found in boxes.items() for box in found]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        number, (left, top, right, bottom) = self.places[i]
+        pixels, middle = self.pictures[number], ((top + bottom) // 2, (left + right) // 2)
+        y, x = (max(0, min(m - self.side // 2, size - self.side)) for m, size in zip(middle, pixels.shape))
+        return pixels[y : y + self.side, x : x + self.side]
+
+
 def find_subjects(pictures: Pictures, kind: str, cache: Path) -> dict[int, list[Box]]:
     """All pictures that show a subject of this `kind`, "face" or "text" -> its boxes, by number of picture.
 
@@ -55,7 +72,7 @@ def find_subjects(pictures: Pictures, kind: str, cache: Path) -> dict[int, list[
         found = {"pictures": known, "boxes": {str(i): b for i, b in boxes.items() if b}}
         atomic_write(cache, json.dumps(found).encode(), force=True)
     if not found["boxes"]:
-        raise MissingData(f"no {kind} was found in {len(pictures)} pictures to train on; leave out --{kind}-share")
+        raise MissingData(f"no {kind} was found in {len(pictures)} pictures to train on; give others, or leave out --{kind}-share")
     return {int(i): [tuple(box) for box in boxes] for i, boxes in found["boxes"].items()}
 
 

@@ -164,6 +164,19 @@ CARDS: tuple[ModelCard, ...] = (
         "8745d937412877e59c562b0fb61f33cb90c0e365c02d7da3a3b700533cd79763",
         "2026-11, 7,073 photographs, two CPU cores, the decoder of t1d-11 trained further, on faces and text above all",
     ),
+    ModelCard(
+        id=13,
+        name="t1d-13",
+        family="t1d",
+        file="t1d-13.safetensors",
+        sha256="32a068d0f12fff7818974110b8223f7e26475f050cd070f303c38a0d0f17e87b",
+        patch=8,
+        strides=(8, 4, 4, 4, 4, 4, 2, 2, 2, 2, 2, 1, 1, 1, 1),
+        codebook_sizes=(1024, 512, *[1024] * 13),
+        licence="Apache-2.0",
+        trained="2026-11, 7,073 photographs, two CPU cores, letter levels after the fine ones of t1d-12",
+        urgency_range=(0.35, 0.004),
+    ),
 )
 
 

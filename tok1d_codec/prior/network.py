@@ -100,6 +100,20 @@ class PriorNetwork(nn.Module):
             code[:, :k] = 0.15 * components[:, :k] / components[:, :k].square().mean().sqrt().clamp_min(1e-9)
             self.bias_out[level].copy_(odds[level].log())
 
+    def freeze_before(self, first: int) -> None:
+        """From now on only what serves no level before `first` gets a gradient."""
+        for tables in (self.embed, self.out, self.bias_out):
+            tables[:first].requires_grad_(False)
+        for stride in {str(s) for s in self.strides[:first]}:
+            self.near[stride].requires_grad_(False)
+        for shared in (*self.mix, self.down):
+            shared.requires_grad_(False)
+        learns = (torch.arange(len(self.strides)) >= first).float()
+        for parameter in (self.own, self.bias_near, self.bias_mix, self.bias_down):
+            axes = [1] * parameter.ndim
+            axes[1 if parameter is self.bias_mix else 0] = -1  # that of levels
+            parameter.register_hook(lambda gradient, mask=learns.view(axes): gradient * mask)
+
     # Forward: `weights` once a step, then `plane`, `hidden` and `logits` for each level
 
     def weights(self, levels: Sequence[int], quantize: bool = True) -> dict[str, Tensor]:

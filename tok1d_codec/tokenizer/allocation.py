@@ -40,7 +40,8 @@ def coarse_urgency(errors: Tensor) -> Tensor:
 def fine_urgency(gains: Tensor, last: Tensor) -> Tensor:
     """Gains of fine tokens (B, levels, rows, cols), urgency of the last coarse level (B, h, w) -> that of fine ones.
 
-    Never above that of the patch's last coarse token, so that fine ones come after it.
+    Never above that of the patch's last coarse token, so that fine ones come after it. So too for letter levels
+    after the last fine one.
     """
     blocks = last.repeat_interleave(SIDE, -2).repeat_interleave(SIDE, -1)
     return torch.minimum(PRIORITY * gains.cummin(1).values, blocks[:, None, : gains.shape[2], : gains.shape[3]])

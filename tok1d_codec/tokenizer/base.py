@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+Box = tuple[int, int, int, int]
 # originals (B, 3, h, w) in [0, 1] -> reconstructions like them -> (B,), with a gradient
 Loss = Callable[[Tensor], Callable[[Tensor], Tensor]]
 
@@ -43,13 +44,17 @@ class Tokenizer(nn.Module, ABC):
     def encode(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) in [0, 1], any size -> indices of all levels."""
 
-    def rank(self, images: Tensor) -> tuple[list[Tensor], list[Tensor] | None]:
+    def rank(self, images: Tensor, boxes: Sequence[Box] | None = None) -> tuple[list[Tensor], list[Tensor] | None]:
         """(B, 3, H, W) in [0, 1] -> the best tokens, and which are due first: the larger, the sooner.
 
         A level is (B, rows, cols), or (B, depths, rows, cols) where tokens depend on how many levels a place
         keeps: what stands at one that keeps 1, 2, ... of them, -1 where it does not keep this one. Which levels
         these are `rate.depth_groups` says. Ranks (B, rows, cols) are given for each level after the first, and never
         grow with the level. A family that cannot leave tokens out gives what `encode` gives, and None.
+
+        Args:
+            boxes: (left, top, right, bottom) in pixels, where levels are wanted that take time and pay only in few places;
+                None is everywhere. Elsewhere their tokens are -1 and their ranks 0; without boxes they are missing.
         """
         return self.encode(images), None
 

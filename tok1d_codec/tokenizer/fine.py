@@ -1,17 +1,22 @@
-"""Fine levels of the `t1d` family: what decoding leaves over, coded in blocks of a quarter of a patch."""
+"""Fine and letter levels of the `t1d` family: what decoding leaves over, coded in blocks of a quarter and a 16th of a patch."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..config import TokenizerConfig
 from ..nn.blocks import ResidualBlock, box_mean, zero_init
 from .quantizer import ResidualVQ
 from .search import WIDTH, search
 
-REACH = 2  # pixels on either side of a border between blocks that are blended
+if TYPE_CHECKING:
+    from .base import Box
+
+REACH = 2  # pixels on either side of a border between blocks of fine levels that are blended
 STRIP = 64  # rows of blocks at once: bounds the memory
 AMPLIFIED = 8  # brings what fine tokens stand for to the order of 1
 
@@ -21,38 +26,50 @@ class FineLevels(nn.Module):
 
     The other levels say what a patch looks like, and the decoder makes up the rest. Where that is not good
     enough, as with eyes and letters, a few blocks of the difference mend it: closed loop, so that what they
-    hold is needed.
+    hold is needed. Letter levels mend in the same way what fine ones leave over, in smaller blocks.
     """
 
-    def __init__(self, config: TokenizerConfig) -> None:
+    def __init__(self, block: int, levels: int, components: int, codes: int, reach: int) -> None:
+        """`block` pixels a side; `reach` pixels on either side of a border between blocks are blended, see `blend`."""
         super().__init__()
-        self.block, self.levels = config.cell, config.fine_levels
-        self.register_buffer("basis", torch.zeros(3 * self.block**2, config.fine_components))  # orthonormal columns
-        self.quantizer = ResidualVQ(config.fine_components, (config.fine_codes,) * self.levels, (1,) * self.levels)
-
-    def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Size of a picture in pixels -> rows and columns of its blocks."""
-        return -(-height // self.block), -(-width // self.block)
+        self.block, self.levels, self.reach = block, levels, reach
+        self.register_buffer("basis", torch.zeros(3 * block**2, components))  # orthonormal columns
+        self.quantizer = ResidualVQ(components, (codes,) * levels, (1,) * levels)
 
     def blocks(self, rest: Tensor) -> Tensor:
         """Differences (B, 3, H, W), sides multiples of a block -> their blocks (B, rows, cols, 3 * block^2)."""
         return F.pixel_unshuffle(rest, self.block).permute(0, 2, 3, 1)
 
     def components(self, rest: Tensor) -> Tensor:
-        """Differences (B, 3, H, W), sides multiples of a block -> (B, components, rows, cols)."""
-        strips = rest.split(STRIP * self.block, dim=2)
+        """Differences (B, 3, H, W), 0 beyond the picture -> (B, components, rows, cols)."""
+        strips = F.pad(rest, (0, -rest.shape[-1] % self.block, 0, -rest.shape[-2] % self.block)).split(STRIP * self.block, dim=2)
         return torch.cat([self.blocks(strip) @ self.basis for strip in strips], dim=1).permute(0, 3, 1, 2)
 
-    def encode(self, rest: Tensor, width: int = WIDTH) -> tuple[list[Tensor], Tensor]:
-        """Originals less what is decoded (B, 3, H, W) in [-1, 1], sides multiples of a block -> tokens and gains.
+    def cells(self, boxes: Sequence[Box], height: int, width: int) -> Tensor:
+        """Boxes, size of a picture, in pixels -> which of its blocks they reach, bool (1, 1, rows, cols)."""
+        b = self.block
+        found = torch.zeros(-(-height // b), -(-width // b), dtype=torch.bool, device=self.basis.device)
+        for left, top, right, bottom in boxes:
+            found[top // b : -(-bottom // b), left // b : -(-right // b)] = True
+        return found[None, None]
 
-        Returns: tokens as `search` finds them with so many paths; how much squared error each takes away where the
-            block keeps no more (B, levels, rows, cols).
+    def encode(self, rest: Tensor, width: int = WIDTH, there: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+        """Originals less what is decoded (B, 3, H, W) in [-1, 1] -> tokens and gains.
+
+        Args:
+            width: how many paths `search` keeps.
+            there: bool (1, 1, rows, cols), for which blocks tokens are sought; None is all. Elsewhere they are -1.
+        Returns: tokens as `search` finds them; how much squared error each takes away where the block keeps no more
+            (B, levels, rows, cols).
         """
         z = self.components(rest)
-        tokens, errors = search(self.quantizer, z, width=width)
+        depth = None if there is None else (self.levels * there).expand(len(z), -1, -1, -1)
+        tokens, errors = search(self.quantizer, z, width=width, depth=depth)
         before = torch.cat([z.square().mean(1, keepdim=True), errors[:, :-1]], dim=1)
-        return tokens, (before - errors) * z.shape[1]
+        gains = (before - errors) * z.shape[1]
+        if there is None:
+            return tokens, gains
+        return [level.masked_fill(~there, -1) for level in tokens], gains * there
 
     def add_(self, images: Tensor, tokens: list[Tensor]) -> Tensor:
         """Decoded (B, 3, H, W) in [0, 1], tokens (B, rows, cols) a level, -1 for absent -> better ones, in place."""
@@ -70,7 +87,7 @@ class FineLevels(nn.Module):
         """
         z = self.quantizer.decode(tokens, tokens[0].shape[1:])
         pixels = F.pixel_shuffle((z.permute(0, 2, 3, 1) @ self.basis.t()).permute(0, 3, 1, 2), self.block)
-        return blend(blend(pixels, self.block).mT, self.block).mT
+        return blend(blend(pixels, self.block, self.reach).mT, self.block, self.reach).mT if self.reach else pixels
 
 
 class FineBranch(nn.Module):
@@ -96,17 +113,17 @@ class FineBranch(nn.Module):
         return self.out(F.silu(self.blocks(x))) * there
 
 
-def blend(x: Tensor, block: int) -> Tensor:
+def blend(x: Tensor, block: int, reach: int = REACH) -> Tensor:
     """(B, C, H, W), W a multiple of `block` -> the same shape, with less of a step from column to column where blocks meet.
 
-    A pixel near a border is mixed with its mirror image behind it, the nearer the more.
+    A pixel at most `reach` from a border is mixed with its mirror image behind it, the nearer the more.
     """
     blocks = x.unflatten(3, (-1, block))
-    share = 0.5 - (torch.arange(REACH, device=x.device) + 0.5) / (2 * REACH)
-    right = blocks[..., 1:, :REACH]
-    left = blocks[..., :-1, -REACH:].flip(-1)  # from the border on, as `right`
+    share = 0.5 - (torch.arange(reach, device=x.device) + 0.5) / (2 * reach)
+    right = blocks[..., 1:, :reach]
+    left = blocks[..., :-1, -reach:].flip(-1)  # from the border on, as `right`
     step = (right - left) * share
     blocks = blocks.clone()
-    blocks[..., 1:, :REACH] -= step
-    blocks[..., :-1, -REACH:] += step.flip(-1)
+    blocks[..., 1:, :reach] -= step
+    blocks[..., :-1, -reach:] += step.flip(-1)
     return blocks.flatten(3)

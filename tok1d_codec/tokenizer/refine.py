@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
@@ -16,6 +15,7 @@ from .base import Attempt, Loss
 from .search import choose, search
 
 if TYPE_CHECKING:
+    from .fine import FineLevels
     from .t1d import T1DTokenizer
 
 RATE = 0.08  # root mean square of the first step, falling to 0; latents are of the order of 1
@@ -68,17 +68,19 @@ class _Region:
         self, tokenizer: T1DTokenizer, z: Tensor, indices: list[Tensor],
         inner: tuple[int, ...], outer: tuple[int, ...], original: Tensor, loss: Loss,
     ) -> None:  # fmt: skip
-        self.decoder, self.quantizer, self.fine = tokenizer.decoder, tokenizer.quantizer, tokenizer.fine
+        self.decoder, self.quantizer = tokenizer.decoder, tokenizer.quantizer
+        self.fine, self.letters = tokenizer.fine, tokenizer.letters
         self.added = tokenizer.added
         self.original, self.distance = original, loss(original)
         top, bottom, left, right = outer
         self.inside = slice(inner[0] - top, inner[1] - top), slice(inner[2] - left, inner[3] - left)
         self.z = z[..., inner[0] : inner[1], inner[2] : inner[3]].clone()
-        coarse, fine = indices[: tokenizer.coarse], indices[tokenizer.coarse :]
+        coarse, fine, letters = tokenizer.split(indices)
         # views, so that `keep` writes where they belong
-        strides, fine_strides = self.quantizer.strides, [1 / SIDE] * len(fine)
-        self.tokens, around = (self._cut(coarse, square, strides) for square in (inner, outer))
-        self.fine_tokens, self.fine_around = (self._cut(fine, square, fine_strides) for square in (inner, outer))
+        self.tokens, around = (self._cut(coarse, square, self.quantizer.strides) for square in (inner, outer))
+        self.fine_tokens, self.fine_around = (self._cut(fine, square, [1 / SIDE] * len(fine)) for square in (inner, outer))
+        strides = [1 / SIDE**2] * len(letters)
+        self.letter_tokens, self.letters_around = (self._cut(letters, square, strides) for square in (inner, outer))
         self.has_fine = any((level >= 0).any() for level in self.fine_around)
         self.nudge: Tensor | float = 0.0  # of the components that fine tokens stand for
         grid = bottom - top, right - left
@@ -103,25 +105,52 @@ class _Region:
         return self.quantizer.decode(tokens, self.z.shape[-2:])
 
     def judge(self, codes: Tensor, anew: bool = True) -> tuple[Tensor, list[Tensor]]:
-        """Quantized latents of the square -> loss of it and its surroundings, (); the fine tokens of the square.
+        """Quantized latents of the square -> loss of it and its surroundings, (); its fine and letter tokens.
 
-        Fine tokens are found `anew`, for what the picture without them leaves over, or are those that were given.
+        They are found `anew`, for what the picture without them leaves over, or are those that were given.
         """
         features = self._features(codes)
         if not self.has_fine:
-            return self.distance(self._pixels(*features)).sum(), self.fine_tokens
+            return self.distance(self._pixels(*features)).sum(), self.fine_tokens + self.letter_tokens
         with torch.no_grad():
-            found = self._fine(*features) if anew else self.fine_around
-            added = self.added(found, 0, self.depth.shape[2], 0, self.depth.shape[3])
+            fine = self._fine(*features) if anew else self.fine_around
+            added = self._added(fine)
         restored = self._pixels(*features, added)
-        better = (restored + added[..., : restored.shape[2], : restored.shape[3]]).clamp(0, 1)
+        with torch.no_grad():
+            better, letters = self._with_letters(restored, added, anew)
         self.pixels = restored + (better - restored).detach()
-        rows, cols = (slice(side.start * SIDE, side.stop * SIDE) for side in self.inside)
-        return self.distance(self.pixels).sum(), [level[:, rows, cols] for level in found]
+        return self.distance(self.pixels).sum(), self._inside(fine, SIDE) + self._inside(letters, SIDE**2)
 
     def fine_after(self, codes: Tensor) -> list[Tensor]:
-        """Quantized latents of a square that is the whole picture -> its fine tokens, nothing judged."""
-        return self._fine(*self._features(codes)) if self.has_fine else self.fine_tokens
+        """Quantized latents of a square that is the whole picture -> its fine and letter tokens, nothing judged."""
+        if not self.has_fine:
+            return self.fine_tokens + self.letter_tokens
+        features = self._features(codes)
+        fine = self._fine(*features)
+        if not self.letters_around:
+            return fine
+        added = self._added(fine)
+        return fine + self._with_letters(self._pixels(*features, added), added, anew=True)[1]
+
+    def _added(self, fine: list[Tensor]) -> Tensor:
+        """Fine tokens of the square and its surroundings -> what they add to the picture."""
+        return self.added(fine, 0, self.depth.shape[2], 0, self.depth.shape[3])
+
+    def _with_letters(self, restored: Tensor, added: Tensor, anew: bool) -> tuple[Tensor, list[Tensor]]:
+        """What `_pixels` gave, what fine tokens add to it -> the picture as it is decoded, letter tokens of all of it."""
+        height, width = restored.shape[-2:]
+        better = (restored + added[..., :height, :width]).clamp(0, 1)
+        letters = self.letters_around
+        if not letters:
+            return better, letters
+        if anew:
+            letters = _search_there(self.letters, self.letters.components(self.original - better), letters)
+        return (better + self.letters.pixels(letters)[..., :height, :width]).clamp(0, 1), letters
+
+    def _inside(self, around: list[Tensor], side: int) -> list[Tensor]:
+        """Tokens of the square and its surroundings, `side` to a patch -> those of the square."""
+        rows, cols = (slice(part.start * side, part.stop * side) for part in self.inside)
+        return [level[:, rows, cols] for level in around]
 
     def _features(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         everything = self.codes.clone()
@@ -137,24 +166,25 @@ class _Region:
 
     def _fine(self, x: Tensor, coefficients: Tensor) -> list[Tensor]:
         """What `_features` gave -> fine tokens for what its picture leaves over, where there are some."""
-        depth = sum((level >= 0).long() for level in self.fine_around)[:, None]
-        targets = self._components(self.original - self._pixels(x, coefficients)) + self.nudge
-        return choose(search(self.fine.quantizer, targets, len(self.fine_around), depth=depth)[0], depth)
-
-    def _components(self, pixels: Tensor) -> Tensor:
-        block = self.fine.block
-        return self.fine.components(F.pad(pixels, (0, -pixels.shape[-1] % block, 0, -pixels.shape[-2] % block)))
+        targets = self.fine.components(self.original - self._pixels(x, coefficients)) + self.nudge
+        return _search_there(self.fine, targets, self.fine_around)
 
     def move_fine(self, gradient: Tensor, descent: _Steps, rate: float) -> None:
         """Gradient at the pixels -> what fine tokens stand for from now on is shifted a step along it."""
         there = (self.fine_around[0] >= 0)[:, None]
-        step = descent.direction(self._components(gradient) * there)
-        size = self._components(self.original - self.pixels.detach()).square().mul(there).mean().sqrt()
+        step = descent.direction(self.fine.components(gradient) * there)
+        size = self.fine.components(self.original - self.pixels.detach()).square().mul(there).mean().sqrt()
         self.nudge = self.nudge - rate * size * step
 
     def keep(self, tokens: list[Tensor]) -> None:
-        for old, new in zip(self.tokens + self.fine_tokens, tokens, strict=True):
+        for old, new in zip(self.tokens + self.fine_tokens + self.letter_tokens, tokens, strict=True):
             old.copy_(new)
+
+
+def _search_there(levels: FineLevels, targets: Tensor, tokens: list[Tensor]) -> list[Tensor]:
+    """Components (B, D, rows, cols), tokens (B, rows, cols) a level, -1 for absent -> better ones at the same places."""
+    depth = sum((level >= 0).long() for level in tokens)[:, None]
+    return choose(search(levels.quantizer, targets, len(tokens), depth=depth)[0], depth)
 
 
 def _descend(region: _Region, steps: int, bar: tqdm, judge_last: bool) -> list[Attempt]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from ..config import SIDE, TokenizerConfig
 from ..nn.blocks import ResidualBlock, TransformerBlock, Upsample, enlarged, pad_to_multiples, zero_init
 from .allocation import coarse_urgency, fine_urgency
-from .base import Attempt, Loss, Tokenizer
+from .base import Attempt, Box, Loss, Tokenizer
 from .chroma import smooth_chroma
-from .fine import FineBranch, FineLevels
+from .fine import REACH, FineBranch, FineLevels
 from .quantizer import ResidualVQ
 from .refine import refine
 from .repeats import remove_repeats
@@ -170,7 +170,13 @@ class T1DTokenizer(Tokenizer):
         self.encoder = Encoder(config)
         self.quantizer = ResidualVQ(config.code_dim, config.codebook_sizes, config.strides)
         self.decoder = Decoder(config)
-        self.fine = FineLevels(config) if config.fine_levels else None
+        self.fine = self.letters = None
+        if config.fine_levels:
+            block = config.patch // SIDE
+            self.fine = FineLevels(block, config.fine_levels, config.fine_components, config.fine_codes, REACH)
+        if config.letter_levels:
+            block = config.patch // SIDE**2
+            self.letters = FineLevels(block, config.letter_levels, config.letter_components, config.letter_codes, 0)
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -179,9 +185,16 @@ class T1DTokenizer(Tokenizer):
 
     def codes(self, level: int) -> Tensor:
         """-> what each token of a level stands for, (n, D)."""
-        if level < self.coarse:
-            return self.quantizer.codebook(level)
-        return self.fine.quantizer.codebook(level - self.coarse)
+        for part in (self, self.fine, self.letters):
+            if level < len(part.quantizer.strides):
+                return part.quantizer.codebook(level)
+            level -= len(part.quantizer.strides)
+        raise IndexError("no such level")
+
+    def split(self, indices: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Levels -> coarse, fine and letter levels among them."""
+        last = self.coarse + self.config.fine_levels
+        return indices[: self.coarse], indices[self.coarse : last], indices[last:]
 
     def networks(self) -> list[nn.Module]:
         return [*self.encoder.blocks, *self.decoder.blocks, self.decoder.head]
@@ -194,29 +207,34 @@ class T1DTokenizer(Tokenizer):
     def encode(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) in [0, 1], any size -> indices of all levels, [(B, rows, cols) int64, ...]."""
         indices = self.quantizer.encode(self.latents(images))
-        return indices + deepest(self._fine(images, indices)[0]) if self.fine else indices
+        for levels in self._closed_loop():
+            indices = indices + deepest(levels.encode(self.left_over(images, indices))[0])
+        return indices
 
     @torch.inference_mode()
-    def rank(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """The best tokens by `search`, and by level the urgency (B, rows, cols) of those after the first."""
-        indices, errors = search(self.quantizer, self.latents(images))
-        ranks = coarse_urgency(errors)
-        if self.fine is None:
-            return indices, list(ranks.unbind(1))
-        fine, gains = self._fine(images, deepest(indices))
-        return indices + fine, [*ranks.unbind(1), *fine_urgency(gains, ranks[:, -1]).unbind(1)]
+    def rank(self, images: Tensor, boxes: Sequence[Box] | None = None) -> tuple[list[Tensor], list[Tensor]]:
+        """The best tokens by `search`, letter tokens only within `boxes`, and by level the urgency of those after the first."""
+        tokens, errors = search(self.quantizer, self.latents(images))
+        urgency, indices = [*coarse_urgency(errors).unbind(1)], deepest(tokens)
+        for levels in self._closed_loop():
+            there = None
+            if levels is self.letters and boxes is not None:
+                if not boxes:
+                    break
+                there = levels.cells(boxes, *images.shape[-2:])
+            found, gains = levels.encode(self.left_over(images, indices), there=there)
+            tokens, indices = tokens + found, indices + deepest(found)
+            urgency += fine_urgency(gains, urgency[-1]).unbind(1)
+        return tokens, urgency
 
-    def _fine(self, images: Tensor, indices: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Images, all coarse tokens -> fine tokens for what these leave over, and their gains, as `FineLevels.encode`."""
-        rows, cols = self.fine.grid(*images.shape[-2:])
-        tokens, gains = self.fine.encode(self.left_over(images, indices))
-        return [level[..., :rows, :cols] for level in tokens], gains[..., :rows, :cols]
+    def _closed_loop(self) -> list[FineLevels]:
+        """-> the levels that mend what all those before leave over."""
+        return [levels for levels in (self.fine, self.letters) if levels]
 
     @torch.inference_mode()
     def left_over(self, images: Tensor, indices: list[Tensor]) -> Tensor:
-        """(B, 3, H, W) in [0, 1], coarse tokens -> the images, padded to whole patches, less what the tokens decode to."""
-        padded = pad_to_multiples(images, self.config.patch)
-        return self.decode(indices, *padded.shape[-2:]).neg_().add_(padded)
+        """(B, 3, H, W) in [0, 1], tokens of the first levels -> the images less what these decode to."""
+        return self.decode(indices, *images.shape[-2:]).neg_().add_(images)
 
     def latents(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, code_dim, h, w), before they are quantized."""
@@ -235,12 +253,13 @@ class T1DTokenizer(Tokenizer):
         """Indices of the first levels, -1 for absent -> (B, 3, height, width) in [0, 1]."""
         p = self.config.patch
         grid = (-(-height // p), -(-width // p))
-        coarse, fine = indices[: self.coarse], indices[self.coarse :]
+        coarse, fine, letters = self.split(indices)
         z, depth = self.quantizer.decode(coarse, grid), self.quantizer.depth(coarse, grid)
         added = partial(self.added, fine) if fine and self.decoder.head.fine else None
         out = self.decoder.pixels_tiled(*self.decoder.features(z, depth), depth, added)
         out = out[:, :, :height, :width].add_(1).mul_(0.5).clamp_(0, 1)
-        return self.fine.add_(out, fine) if fine else out
+        out = self.fine.add_(out, fine) if fine else out
+        return self.letters.add_(out, letters) if letters else out
 
     def added(self, fine: list[Tensor], top: int, bottom: int, left: int, right: int) -> Tensor:
         """Fine tokens (B, rows, cols) a level, -1 for absent -> what they add to the picture in [0, 1].

@@ -47,6 +47,7 @@ class PriorConfig(Settings):
     quantize: bool = True
     checkpoint_minutes: float = 2.0
     validation_minutes: float = 10.0
+    first_level: int = 0  # that learns; what serves levels before it stays as it is
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +80,10 @@ class PriorTrainer:
         self._set_up()
 
     def _set_up(self) -> None:
-        groups = [{"params": [], "weight_decay": self.config.weight_decay}, {"params": [], "weight_decay": 0.0}]
+        if self.config.first_level:
+            self.network.freeze_before(self.config.first_level)
+        decay = 0.0 if self.config.first_level else self.config.weight_decay
+        groups = [{"params": [], "weight_decay": decay}, {"params": [], "weight_decay": 0.0}]
         for name, parameter in self.network.named_parameters():
             groups[name.startswith(("embed", "bias"))]["params"].append(parameter)
         self.optimizer = torch.optim.AdamW(groups, self.config.rate, betas=(0.9, 0.98), fused=True)
@@ -129,7 +133,8 @@ class PriorTrainer:
         chosen = np.sort(self.rng.integers(len(self.tokens), size=self.config.batch))
         batch = Batch.of(self.tokens, chosen, random_thresholds(self.tokens, chosen, self.config.whole))
         odds = 1 / (1 + np.arange(len(self.tokens.strides)) / self.config.level_slope)
-        count = min(self.config.levels_a_step, len(odds))
+        odds[: self.config.first_level] = 0
+        count = min(self.config.levels_a_step, np.count_nonzero(odds))
         levels = sorted(int(i) for i in self.rng.choice(len(odds), count, replace=False, p=odds / odds.sum()))
         self.optimizer.zero_grad(set_to_none=True)
         autocast = self.hardware.autocast()

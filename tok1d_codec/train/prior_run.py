@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from ..data.shards import described, load_pictures, split_sources
-from ..errors import MissingData
+from ..data.subjects import Pieces, find_subjects
+from ..errors import MissingData, WrongWeights
 from ..models.imported import contents_sha256
 from ..models.store import load_tokenizer, read_weights
 from ..prior.integer import PREFIX
@@ -22,13 +23,14 @@ from .prior import PriorConfig, PriorTrainer
 from .state import RunFolder
 from .tokens import MAX_CELLS, TokenSet, tokenize
 
+PIECE = 160  # pixels a side around a line of text
 TRAINING, VALIDATION = "train.tokens", "validation.tokens"  # in the folder of tokens
 
 
 def run_prior_training(
     sources: list[str], validation: list[str], tokens: Path | None, model: str, out: Path,
-    config: PriorConfig, minutes: float | None = None, *, rounds: int = 2, go_on: bool = False, resume: bool = False,
-    bf16: bool = False, seed: int = 0,
+    config: PriorConfig, minutes: float | None = None, *, rounds: int = 2, go_on: bool = False, letters: bool = False,
+    resume: bool = False, bf16: bool = False, seed: int = 0,
 ) -> tuple[Path, dict]:  # fmt: skip
     """Train a prior for the tokens of `model` in the folder `out` -> the model with it, its last figures.
 
@@ -40,10 +42,12 @@ def run_prior_training(
         config: ignored with `resume`, but for `minutes`: the run goes on as it was planned.
         rounds: random crops of each training picture.
         go_on: start from the model's prior, at half the rate, instead of from its codes.
+        letters: start from the model's prior, and learn only what its letter levels need, from pieces of the pictures
+            around lines of text.
 
     Raises:
-        MissingData: no pictures, tokens, model or checkpoint; tokens of another model; with `go_on`, no prior, or
-            one of another shape.
+        MissingData: no pictures, tokens, model or checkpoint; tokens of another model; with `go_on` or `letters`, no
+            prior, or one of another shape. WrongWeights: with `letters`, a model without letter levels.
     """
     run = RunFolder(out)
     config = run.planned(PriorConfig.from_json) if resume else config
@@ -51,10 +55,15 @@ def run_prior_training(
     torch.set_flush_denormal(True)
     weights = model_weights(model)
     tokenizer = load_tokenizer(weights)
-    prior = _prior_of(weights, tokenizer, config.shape) if go_on and not resume else None  # tokens take minutes: first
-    config = replace(config, rate=config.rate / 2) if prior else config
+    if letters and not resume:
+        if not tokenizer.letters:
+            raise WrongWeights(f"{model} has no letter levels; `t1d train letters` adds some")
+        config = replace(config, first_level=len(tokenizer.strides) - tokenizer.config.letter_levels)
+    go_on = (go_on or letters) and not resume
+    prior = _prior_of(weights, tokenizer, config.shape) if go_on else None  # tokens take minutes: first
+    config = replace(config, rate=config.rate / 2) if prior and not letters else config
     there = resume or tokens is not None
-    training, held_out = _tokens(tokens or out, tokenizer, sources, validation, rounds, seed, there)
+    training, held_out = _tokens(tokens or out, tokenizer, sources, validation, rounds, seed, there, config.first_level > 0)
     trainer = PriorTrainer(config, training, held_out, run, Hardware(bf16=bf16), seed)
     if resume:
         trainer.resume()
@@ -82,7 +91,7 @@ def _prior_of(weights: Path, tokenizer: T1DTokenizer, shape: PriorShape) -> Prio
 
 def _tokens(
     folder: Path, tokenizer: T1DTokenizer, sources: list[str], validation: list[str], rounds: int, seed: int,
-    there: bool,
+    there: bool, letters: bool,
 ) -> tuple[TokenSet, TokenSet]:  # fmt: skip
     """The training and validation tokens in a folder, made from the pictures where they are not there yet.
 
@@ -96,9 +105,11 @@ def _tokens(
         for name, path, chosen in (("validation", paths[1], held_out), ("train", paths[0], files)):
             centred = name == "validation"
             how = (1 if centred else rounds), seed, centred
-            made_from = hashlib.sha256(json.dumps([described(chosen), how, weights]).encode()).hexdigest()
+            made_from = hashlib.sha256(json.dumps([described(chosen), how, weights, letters]).encode()).hexdigest()
             if TokenSet.origin(path) != made_from:
                 pictures = load_pictures(chosen, folder / f"{name}.u8", side)
+                if letters:
+                    pictures = Pieces(pictures, find_subjects(pictures, "text", folder / f"{name}-text.json"), PIECE)
                 replace(tokenize(tokenizer, pictures, *how, name), made_from=made_from).save(path)
     sets = [TokenSet.load(path) for path in paths]
     for path, found in zip(paths, sets):

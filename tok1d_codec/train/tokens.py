@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ..data.crops import to_signed
 from ..data.shards import Pictures
+from ..data.subjects import Pieces
 from ..errors import MissingData
 from ..models.imported import contents_sha256
 from ..models.writing import whole
@@ -99,7 +100,7 @@ class TokenSet:
 
 
 def tokenize(
-    model: T1DTokenizer, pictures: Pictures, rounds: int, seed: int = 0, centred: bool = False,
+    model: T1DTokenizer, pictures: Pictures | Pieces, rounds: int, seed: int = 0, centred: bool = False,
     name: str = "tokens",
 ) -> TokenSet:  # fmt: skip
     """Pictures -> tokens of `rounds` crops of each.
