@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 from bench import report
+from bench.codecs import encode_at
 from bench.datasets import Dataset, open_dataset
 from bench.records import environment
 from bench.regions import TIMES
 from bench.showcase import webp_files
-from tok1d_codec.codec import decode, encode
+from tok1d_codec.codec import decode
 from tok1d_codec.errors import MissingData
 from tok1d_codec.image.io import read_picture
 from tok1d_codec.models.store import load_model
@@ -99,7 +100,7 @@ def measure(dataset: Dataset, recogniser: Recogniser, effort: int | None = None)
             return [right(line.text, recogniser.read(decoded, line.corners)) for line in lines]
 
         for rate_bpp in RATES_BPP:
-            data = encode(pixels, model, bpp=rate_bpp, effort=effort)
+            data = encode_at(pixels, model, rate_bpp, effort)
             webp = max((score(webp.pixels) for webp in webp_files(pixels, TIMES * len(data))), key=sum)
             rows[rate_bpp] += zip(score(decode(data, model)), webp)
     results = {}

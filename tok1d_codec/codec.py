@@ -71,8 +71,10 @@ def encode(
 
     @cache
     def tokens_at(scale: int) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
-        tokens, urgency = _tokens(image_at(scale), model, None if levels else [smaller(box, scale) for box, _ in regions()])
-        if urgency is not None and levels is None:
+        if levels is not None:
+            return _all_tokens(image_at(scale), model, levels)
+        tokens, urgency = _tokens(image_at(scale), model, [smaller(box, scale) for box, _ in regions()])
+        if urgency is not None:
             urgency = favoured(urgency, [side << scale for side in model.card.sides[1 : len(tokens)]], regions())
         return tokens, urgency
 
@@ -146,7 +148,8 @@ def tokenize(pixels: np.ndarray, model: Model, levels: int | None = None) -> lis
     """
     checked_size(pixels)
     _check_levels(levels, model)
-    return at_depth(_tokens(to_image(pixels, model.tokenizer.device), model)[0], levels or model.card.levels)
+    levels = levels or model.card.levels
+    return at_depth(_all_tokens(to_image(pixels, model.tokenizer.device), model, levels)[0], levels)
 
 
 def model_name(data: bytes, max_pixels: int = MAX_PIXELS) -> str:
@@ -180,8 +183,14 @@ def _check_levels(levels: int | None, model: Model) -> None:
         raise ValueError(f"{levels} levels; model {model.card.name} has 1 to {model.card.levels}")
 
 
+def _all_tokens(image: Tensor, model: Model, levels: int) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
+    """As `_tokens`, everywhere, of `levels` levels at least."""
+    found = _tokens(image, model, [])
+    return found if levels <= len(found[0]) else _tokens(image, model, None)
+
+
 def _tokens(
-    image: Tensor, model: Model, boxes: Sequence[Box] | None = None
+    image: Tensor, model: Model, boxes: Sequence[Box] | None
 ) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
     """What `to_image` gave, boxes within it -> its tokens and their urgency, as `Tokenizer.rank` has them."""
     tokens, urgency = model.tokenizer.rank(image, boxes)

@@ -93,6 +93,11 @@ class TokenizerConfig(Settings):
         return self.patch // SIDE ** self._halvings
 
     @property
+    def block(self) -> int:
+        """Pixels along a side of a block of fine levels; of a patch, if there are none."""
+        return self.patch // SIDE ** bool(self.fine_levels)
+
+    @property
     def _halvings(self) -> int:
         return bool(self.fine_levels) + bool(self.letter_levels)
 

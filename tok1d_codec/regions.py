@@ -57,7 +57,8 @@ def favoured(
 ) -> list[np.ndarray]:
     """Urgencies by level -> those times what the most favoured region asks that reaches a cell.
 
-    What is above SECOND_FIRST stays as it is: files so small that places lack a second level favour none.
+    What is above SECOND_FIRST stays as it is: files so small that places lack a second level favour none. So does what is
+    below 0, where tokens make it worse: a larger place would come after a smaller one within it.
 
     Args:
         urgency: (rows, cols) for each level; sides: pixels a side of its cells.
@@ -69,5 +70,5 @@ def favoured(
         for (left, top, right, bottom), times in regions:
             cells = weights[top // side : -(-bottom // side), left // side : -(-right // side)]
             np.maximum(cells, times, out=cells)
-        found.append(np.where(ranks < SECOND_FIRST, ranks * weights, ranks))
+        found.append(np.where((ranks > 0) & (ranks < SECOND_FIRST), ranks * weights, ranks))
     return found

@@ -70,8 +70,8 @@ def test_without_the_recogniser_its_name_is_said(monkeypatch):
 def test_the_recogniser_reads_print():
     pytest.importorskip("rapidocr")
     picture = Image.new("RGB", (320, 120), "white")
-    ImageDraw.Draw(picture).text((30, 30), "Station 42", fill="black", font_size=44)
+    ImageDraw.Draw(picture).text((30, 30), "Station", fill="black", font_size=44)
     pixels, recogniser = np.asarray(picture), reading.Recogniser()
     (line,) = recogniser.find(pixels)
-    assert line.text == "station42" == recogniser.read(pixels, line.corners)
+    assert line.text == "station" == recogniser.read(pixels, line.corners)
     assert recogniser.read(np.full_like(pixels, 255), line.corners) == ""

@@ -53,7 +53,7 @@ def test_a_gpu_takes_more_tiles_at_once():
     assert batch_size(torch.device("cpu")) == BATCH < GPU_BATCH == batch_size(torch.device("cuda"))
 
 
-FINE = {"fine_levels": 2, "fine_channels": 8}
+FINE = {"fine_levels": 2, "fine_channels": 8, "letter_levels": 2}
 
 
 @pytest.mark.parametrize("name, more", [("tiny", {}), ("tiny", FINE), ("titok-tiny", {}), ("patch-vq-tiny", {})])

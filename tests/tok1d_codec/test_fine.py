@@ -213,8 +213,8 @@ def test_tiles_give_what_one_pass_gives(model, photo, monkeypatch):
 def test_training_tokens_have_blocks(model, photo):
     found = tokenize(model.tokenizer, [photo, photo], 1, centred=True)
     assert found.strides == (4, 2, 2, 1, 1) and found.shapes.tolist() == [[10, 12]] * 2  # whole patches
-    assert [level.shape[1:] for level in found.levels] == [(6, 6)] + [(3, 12, 12)] * 2 + [(2, 24, 24)] * 2
-    assert [level.shape[1:] for level in found.urgency] == [(12, 12)] * 2 + [(24, 24)] * 2
+    assert [level.shape[1:] for level in found.levels] == [(4, 4)] + [(3, 7, 7)] * 2 + [(2, 14, 14)] * 2
+    assert [level.shape[1:] for level in found.urgency] == [(7, 7)] * 2 + [(14, 14)] * 2
 
 
 def test_the_commands_fit_fine_levels_and_their_prior(tmp_path, to_train_from):

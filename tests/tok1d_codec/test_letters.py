@@ -20,6 +20,7 @@ from tok1d_codec.prior.integer import PREFIX
 from tok1d_codec.prior.network import PriorNetwork
 from tok1d_codec.prior.static import StaticTables, table_from_hits
 from tok1d_codec.rate import keep_most_urgent
+from tok1d_codec.regions import favoured
 from tok1d_codec.tokenizer import refine
 from tok1d_codec.tokenizer.search import deepest
 from tok1d_codec.tokenizer.t1d import T1DTokenizer
@@ -105,6 +106,16 @@ def test_every_level_mends_more_and_files_come_back(model, photo):
     assert errors[0] > errors[1] > 1.2 * errors[2] and errors[2] > 1.2 * errors[3]
 
 
+def test_favoured_places_stay_within_each_other():
+    """Also where a box of more favour reaches a part of a block, and where tokens make it worse."""
+    rng = np.random.default_rng(0)
+    before = rng.uniform(-1, 1, (9, 12))
+    spread = before.repeat(2, 0).repeat(2, 1)
+    after = np.minimum(spread, rng.uniform(-1, 1, spread.shape))
+    before, after = favoured([before, after], (16, 8), [((0, 0, 100, 90), 5.0), ((24, 8, 60, 40), 20.0)])
+    assert (after <= before.repeat(2, 0).repeat(2, 1)).all() and before.max() > 5 > 1 >= -before.min()
+
+
 def test_letter_levels_are_for_what_is_favoured(model, photo):
     few, urgency = model.tokenizer.rank(as_image(photo), [])
     some, ranks = model.tokenizer.rank(as_image(photo), [BOX])
@@ -126,6 +137,17 @@ def test_letter_levels_are_for_what_is_favoured(model, photo):
     assert unpack(half).header.scale and codec.decode(half, model).shape == photo.shape
     most = codec.encode(photo, model, bpp=20, roi=[BOX], faces=False, text=False)
     assert len(tokens_of(most, model)) == 7 and not (tokens_of(most, model)[6] != ABSENT)[~inside.numpy()].any()
+
+
+def test_only_tiles_with_something_favoured_are_decoded_for_it(model, photo, monkeypatch):
+    monkeypatch.setattr("tok1d_codec.tokenizer.t1d.TILE", 2)  # patches
+    whole, decoded = model.tokenizer.rank(as_image(photo)), []
+    pixels = model.tokenizer.decoder.pixels
+    monkeypatch.setattr(model.tokenizer.decoder, "pixels", lambda *given: decoded.append(1) or pixels(*given))
+    part = model.tokenizer.rank(as_image(photo), [BOX])
+    assert len(decoded) == 12 + 4  # of 3 x 4 tiles
+    for level in (5, 6):
+        assert torch.equal(part[0][level][..., 3:9, 5:15], whole[0][level][..., 3:9, 5:15])
 
 
 def squared(original: torch.Tensor):

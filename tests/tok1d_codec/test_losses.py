@@ -65,7 +65,7 @@ def test_invented_steps_count_across_patch_borders_only(photo):
 
 def test_with_fine_levels_borders_of_patches_and_of_blocks_count(photo):
     config = PRESETS["tiny"]
-    config = replace(config, model=replace(config.model, fine_levels=2))
+    config = replace(config, model=replace(config.model, fine_levels=2, letter_levels=2))
     losses = PixelLosses(config, None, False)
     images = torch.from_numpy(photo[:96, :96].copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     restored = images.clone()

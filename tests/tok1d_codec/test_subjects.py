@@ -60,7 +60,7 @@ def test_other_pictures_are_looked_at_anew(folder, pictures, tmp_path):
     others = load_pictures([folder / "b.png"], tmp_path / "others.u8", 128)
     assert list(find_subjects(others, "face", cache)) == [0]
     cups = load_pictures([folder / "a.png"], tmp_path / "cups.u8", 128)
-    with pytest.raises(MissingData, match="no face was found in 1 pictures to train on; give others, or leave out --face-share"):
+    with pytest.raises(MissingData, match="no face was found in 1 pictures to learn from; give others, or do without face"):
         find_subjects(cups, "face", cache)
 
 

@@ -165,10 +165,10 @@ def prior(sources: tuple[str, ...], validation: tuple[str, ...], tokens: Path | 
 
     if not sources and tokens is None and not resume:
         raise MissingData("no pictures; give --data, or --tokens with the folder of an earlier run")
-    if resume and go_on:
-        raise click.UsageError("--resume continues a run as it was planned; --go-on is for a new one")
-    if letters and (go_on or resume):
-        raise click.UsageError("--letters goes on from the model's prior in a new run; leave out --go-on and --resume")
+    if resume and (go_on or letters):
+        raise click.UsageError("--resume continues a run as it was planned; --go-on and --letters are for a new one")
+    if go_on and letters:
+        raise click.UsageError("--letters starts from the model's prior anyhow; leave out --go-on")
     _check_run(out, resume)
     options.use_threads(threads)
     path, figures = run_prior_training(

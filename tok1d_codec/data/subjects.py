@@ -72,7 +72,7 @@ def find_subjects(pictures: Pictures, kind: str, cache: Path) -> dict[int, list[
         found = {"pictures": known, "boxes": {str(i): b for i, b in boxes.items() if b}}
         atomic_write(cache, json.dumps(found).encode(), force=True)
     if not found["boxes"]:
-        raise MissingData(f"no {kind} was found in {len(pictures)} pictures to train on; give others, or leave out --{kind}-share")
+        raise MissingData(f"no {kind} was found in {len(pictures)} pictures to learn from; give others, or do without {kind}")
     return {int(i): [tuple(box) for box in boxes] for i, boxes in found["boxes"].items()}
 
 

@@ -54,7 +54,7 @@ class Tokenizer(nn.Module, ABC):
 
         Args:
             boxes: (left, top, right, bottom) in pixels, where levels are wanted that take time and pay only in few places;
-                None is everywhere. Elsewhere their tokens are -1 and their ranks 0; without boxes they are missing.
+                None is everywhere. Elsewhere their tokens are -1 and their ranks 0 or less; without boxes they are missing.
         """
         return self.encode(images), None
 

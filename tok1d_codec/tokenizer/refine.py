@@ -81,7 +81,9 @@ class _Region:
         self.fine_tokens, self.fine_around = (self._cut(fine, square, [1 / SIDE] * len(fine)) for square in (inner, outer))
         strides = [1 / SIDE**2] * len(letters)
         self.letter_tokens, self.letters_around = (self._cut(letters, square, strides) for square in (inner, outer))
-        self.has_fine = any((level >= 0).any() for level in self.fine_around)
+        self.has_fine, self.has_letters = (
+            any((level >= 0).any() for level in levels) for levels in (self.fine_around, self.letters_around)
+        )
         self.nudge: Tensor | float = 0.0  # of the components that fine tokens stand for
         grid = bottom - top, right - left
         self.codes, self.depth = self.quantizer.decode(around, grid), self.quantizer.depth(around, grid)
@@ -127,8 +129,8 @@ class _Region:
             return self.fine_tokens + self.letter_tokens
         features = self._features(codes)
         fine = self._fine(*features)
-        if not self.letters_around:
-            return fine
+        if not self.has_letters:
+            return fine + self.letter_tokens
         added = self._added(fine)
         return fine + self._with_letters(self._pixels(*features, added), added, anew=True)[1]
 
@@ -141,7 +143,7 @@ class _Region:
         height, width = restored.shape[-2:]
         better = (restored + added[..., :height, :width]).clamp(0, 1)
         letters = self.letters_around
-        if not letters:
+        if not self.has_letters:
             return better, letters
         if anew:
             letters = _search_there(self.letters, self.letters.components(self.original - better), letters)

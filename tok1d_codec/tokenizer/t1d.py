@@ -103,17 +103,22 @@ class Decoder(nn.Module):
         images = remove_repeats(images, share, self.patch) if self.remove_repeats else images
         return smooth_chroma(images, share, self.patch) if self.smooth_chroma else images
 
-    def pixels_tiled(self, x: Tensor, coefficients: Tensor, depth: Tensor, added: Added | None = None) -> Tensor:
+    def pixels_tiled(
+        self, x: Tensor, coefficients: Tensor, depth: Tensor, added: Added | None = None, boxes: Sequence[Box] | None = None
+    ) -> Tensor:
         """The same picture from tiles that overlap by more than the head sees: bounded memory, no seam.
 
-        `added(top, bottom, left, right)` gives what `pixels` takes, for these rows and columns of patches.
+        `added(top, bottom, left, right)` gives what `pixels` takes, for these rows and columns of patches. Given `boxes` in
+        pixels, tiles that reach none are 0.
         """
         b, h, w, _ = x.shape
         tile = TILE if x.device.type == "cpu" else GPU_TILE
         p = self.patch
-        out = x.new_empty((b, 3, h * p, w * p))
+        out = x.new_zeros((b, 3, h * p, w * p))
         for top in range(0, h, tile):
             for left in range(0, w, tile):
+                if boxes is not None and not _reached(boxes, left * p, top * p, (left + tile) * p, (top + tile) * p):
+                    continue
                 y0, x0 = max(top - HALO, 0), max(left - HALO, 0)
                 y1, x1 = min(top + tile + HALO, h), min(left + tile + HALO, w)
                 here = added(y0, y1, x0, x1) if added else None
@@ -172,11 +177,9 @@ class T1DTokenizer(Tokenizer):
         self.decoder = Decoder(config)
         self.fine = self.letters = None
         if config.fine_levels:
-            block = config.patch // SIDE
-            self.fine = FineLevels(block, config.fine_levels, config.fine_components, config.fine_codes, REACH)
+            self.fine = FineLevels(config.block, config.fine_levels, config.fine_components, config.fine_codes, REACH)
         if config.letter_levels:
-            block = config.patch // SIDE**2
-            self.letters = FineLevels(block, config.letter_levels, config.letter_components, config.letter_codes, 0)
+            self.letters = FineLevels(config.cell, config.letter_levels, config.letter_components, config.letter_codes, 0)
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -185,7 +188,7 @@ class T1DTokenizer(Tokenizer):
 
     def codes(self, level: int) -> Tensor:
         """-> what each token of a level stands for, (n, D)."""
-        for part in (self, self.fine, self.letters):
+        for part in (self, *self._closed_loop()):
             if level < len(part.quantizer.strides):
                 return part.quantizer.codebook(level)
             level -= len(part.quantizer.strides)
@@ -217,12 +220,11 @@ class T1DTokenizer(Tokenizer):
         tokens, errors = search(self.quantizer, self.latents(images))
         urgency, indices = [*coarse_urgency(errors).unbind(1)], deepest(tokens)
         for levels in self._closed_loop():
-            there = None
-            if levels is self.letters and boxes is not None:
-                if not boxes:
-                    break
-                there = levels.cells(boxes, *images.shape[-2:])
-            found, gains = levels.encode(self.left_over(images, indices), there=there)
+            within = boxes if levels is self.letters else None
+            if within is not None and not within:
+                break
+            there = None if within is None else levels.cells(within, *images.shape[-2:])
+            found, gains = levels.encode(self.left_over(images, indices, within), there=there)
             tokens, indices = tokens + found, indices + deepest(found)
             urgency += fine_urgency(gains, urgency[-1]).unbind(1)
         return tokens, urgency
@@ -232,9 +234,9 @@ class T1DTokenizer(Tokenizer):
         return [levels for levels in (self.fine, self.letters) if levels]
 
     @torch.inference_mode()
-    def left_over(self, images: Tensor, indices: list[Tensor]) -> Tensor:
-        """(B, 3, H, W) in [0, 1], tokens of the first levels -> the images less what these decode to."""
-        return self.decode(indices, *images.shape[-2:]).neg_().add_(images)
+    def left_over(self, images: Tensor, indices: list[Tensor], boxes: Sequence[Box] | None = None) -> Tensor:
+        """(B, 3, H, W) in [0, 1], tokens of the first levels -> the images less what these decode to, within `boxes`."""
+        return self.decode(indices, *images.shape[-2:], boxes).neg_().add_(images)
 
     def latents(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, code_dim, h, w), before they are quantized."""
@@ -249,14 +251,14 @@ class T1DTokenizer(Tokenizer):
         return refine(self, images, indices, loss, steps, progress)
 
     @torch.inference_mode()
-    def decode(self, indices: list[Tensor], height: int, width: int) -> Tensor:
-        """Indices of the first levels, -1 for absent -> (B, 3, height, width) in [0, 1]."""
+    def decode(self, indices: list[Tensor], height: int, width: int, boxes: Sequence[Box] | None = None) -> Tensor:
+        """Indices of the first levels, -1 for absent -> (B, 3, height, width) in [0, 1]; given `boxes`, at least there."""
         p = self.config.patch
         grid = (-(-height // p), -(-width // p))
         coarse, fine, letters = self.split(indices)
         z, depth = self.quantizer.decode(coarse, grid), self.quantizer.depth(coarse, grid)
         added = partial(self.added, fine) if fine and self.decoder.head.fine else None
-        out = self.decoder.pixels_tiled(*self.decoder.features(z, depth), depth, added)
+        out = self.decoder.pixels_tiled(*self.decoder.features(z, depth), depth, added, boxes)
         out = out[:, :, :height, :width].add_(1).mul_(0.5).clamp_(0, 1)
         out = self.fine.add_(out, fine) if fine else out
         return self.letters.add_(out, letters) if letters else out
@@ -269,3 +271,8 @@ class T1DTokenizer(Tokenizer):
         inside = [level[:, SIDE * top : SIDE * bottom, SIDE * left : SIDE * right] for level in fine]
         pixels, p = self.fine.pixels(inside), self.config.patch
         return F.pad(pixels, (0, p * (right - left) - pixels.shape[-1], 0, p * (bottom - top) - pixels.shape[-2]))
+
+
+def _reached(boxes: Sequence[Box], left: int, top: int, right: int, bottom: int) -> bool:
+    """Does one of the boxes share a pixel with this one?"""
+    return any(a < right and b < bottom and c > left and d > top for a, b, c, d in boxes)

@@ -97,7 +97,7 @@ def static_levels(arrays: dict[str, np.ndarray], tokenizer: T1DTokenizer, hits: 
     """Prior of the levels before letter levels, as `IntegerPrior` takes it, occurrences of their codes -> that of all.
 
     What it expects of letter levels is how often their codes occur, whatever is around; training it further (`t1d train
-    prior --go-on`) starts there.
+    prior --letters`) starts there.
     """
     first, count = len(tokenizer.codebook_sizes) - len(hits), len(tokenizer.codebook_sizes)
     (hidden, features), (code, _) = arrays["own.0"].shape, arrays["down"].shape
@@ -128,7 +128,8 @@ def _extended(model: str, coarse: int, levels: int) -> tuple[T1DTokenizer, dict[
     old = read_config(metadata)
     if coarse > len(old.codebook_sizes):
         raise WrongWeights(f"{coarse} levels of {model} are to be kept, but it has {len(old.codebook_sizes)}")
-    config = replace(old, codebook_sizes=old.codebook_sizes[:coarse], strides=old.strides[:coarse], fine_levels=levels)
+    kept = {"codebook_sizes": old.codebook_sizes[:coarse], "strides": old.strides[:coarse]}
+    config = replace(old, **kept, fine_levels=levels, letter_levels=0)
     _check_count(config)
     tokenizer = T1DTokenizer(config).eval().requires_grad_(False)
     own = tokenizer.state_dict()

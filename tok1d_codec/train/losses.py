@@ -57,7 +57,7 @@ class PixelLosses(nn.Module):
         """
         restored = restored.detach().requires_grad_()
         config = self.config
-        patch = getattr(config.model, "cell", config.model.patch)  # fine levels have borders of their own
+        patch = getattr(config.model, "block", config.model.patch)  # fine levels have borders of their own
         borders = sum(border_excess(restored, images, side) for side in {patch, config.model.patch})
         terms = {
             "mse": (config.squared_weight, F.mse_loss(restored, images)),

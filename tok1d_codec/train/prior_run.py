@@ -85,13 +85,13 @@ def _prior_of(weights: Path, tokenizer: T1DTokenizer, shape: PriorShape) -> Prio
     try:
         network.from_arrays({name.removeprefix(PREFIX): array for name, array in arrays.items()})
     except ValueError:
-        raise MissingData(f"the prior in {weights} has another shape; train a new one, without --go-on") from None
+        raise MissingData(f"the prior in {weights} has another shape; train a new one, without --go-on or --letters") from None
     return network
 
 
 def _tokens(
     folder: Path, tokenizer: T1DTokenizer, sources: list[str], validation: list[str], rounds: int, seed: int,
-    there: bool, letters: bool,
+    there: bool, letters: bool = False,
 ) -> tuple[TokenSet, TokenSet]:  # fmt: skip
     """The training and validation tokens in a folder, made from the pictures where they are not there yet.
 

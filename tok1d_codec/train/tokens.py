@@ -114,6 +114,7 @@ def tokenize(
     order = np.lexsort((sides[:, 1], sides[:, 0]))  # pictures of like shape share a batch
     count = rounds * len(pictures)
     shapes = np.zeros((count, 2), np.int64)
+    most = min(MAX_CELLS, -(-int(sides.max()) // p)) * p
     canvases: list[np.ndarray] = []
     starts = [(r, s) for r in range(rounds) for s in range(0, len(order), BATCH)]
     for turn, start in tqdm(starts, desc=f"encode {name}", unit=" batches"):
@@ -125,7 +126,7 @@ def tokenize(
         at = slice(turn * len(order) + start, turn * len(order) + start + len(chosen))
         if not canvases:
             strides = [*model.strides, *model.strides[1:]]
-            canvases = [_canvas(count, part, MAX_CELLS * p // (model.config.cell * s)) for part, s in zip(found, strides)]
+            canvases = [_canvas(count, part, -(-most // (model.config.cell * s))) for part, s in zip(found, strides)]
         for canvas, part in zip(canvases, found):
             canvas[at, ..., : part.shape[-2], : part.shape[-1]] = part.numpy()
         shapes[at] = tokens[-1].shape[-2:]
