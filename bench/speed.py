@@ -31,7 +31,7 @@ EFFORTS = (1, 3, 5, 9)
 
 
 def measure() -> dict:
-    """-> seconds, GFLOP and share of the matmul rate for a Kodak-sized picture; memory for a large one."""
+    """-> seconds, GFLOP and share of the matmul rate for a Kodak-sized picture with a face and text; memory for a large one."""
     model = load_model("t1d", "cpu")
     pixels = _picture(KODAK)
     data = encode(pixels, model)
@@ -41,6 +41,7 @@ def measure() -> dict:
         "machine": environment(torch.get_num_threads()),
         "matmul_gflops": round(rate / 1e9, 1),
         "encode": _timed(lambda: encode(pixels, model), rate),
+        "encode_plain": _timed(lambda: encode(pixels, model, faces=False, text=False), rate),
         "decode": _timed(lambda: decode(data, model), rate),
         "effort_seconds": {str(effort): _seconds(lambda: encode(pixels, model, effort=effort)) for effort in EFFORTS},
     }
