@@ -48,7 +48,7 @@ class Recogniser:
 
     def find(self, pixels: np.ndarray) -> list[Line]:
         """uint8 (H, W, 3) -> the lines that it reads with confidence."""
-        found = self._engine(pixels[..., ::-1].copy())
+        found = self._engine(pixels[..., ::-1].copy(), use_det=True, use_cls=True, use_rec=True)  # it remembers `read`'s
         rows = [] if found.boxes is None else zip(found.boxes, found.txts, found.scores)
         lines = [Line(np.asarray(box, np.float32), plain(text)) for box, text, score in rows if score > CONFIDENT]
         return [line for line in lines if len(line.text) >= SHORTEST]

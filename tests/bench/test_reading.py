@@ -75,3 +75,5 @@ def test_the_recogniser_reads_print():
     (line,) = recogniser.find(pixels)
     assert line.text == "station" == recogniser.read(pixels, line.corners)
     assert recogniser.read(np.full_like(pixels, 255), line.corners) == ""
+    assert [found.text for found in recogniser.find(pixels)] == ["station"]
+    assert recogniser.find(np.full_like(pixels, 255)) == []
