@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LAYERS = {
     "bitstream": 0,
-    "tok1d_codec.config": 1, "tok1d_codec.errors": 1,
+    "tok1d_codec.boxes": 1, "tok1d_codec.config": 1, "tok1d_codec.errors": 1,
     "tok1d_codec.device": 2, "tok1d_codec.image": 2, "tok1d_codec.nn": 2,
     "tok1d_codec.data": 3, "tok1d_codec.tokenizer": 3, "tok1d_codec.prior": 3,
     "tok1d_codec.models": 4, "tok1d_codec.rate": 4, "tok1d_codec.effort": 4, "tok1d_codec.regions": 4,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from .models.store import Model
-    from .regions import Box
+    from .boxes import Box
 
     Picture = Union[Image.Image, np.ndarray, torch.Tensor]
 

@@ -15,13 +15,14 @@ from bitstream.container import Container, frame, pack, unpack, verify
 from bitstream.errors import FormatError
 from bitstream.header import MAX_PIXELS, Coding, Header
 
+from .boxes import Box, smaller
 from .effort import STEPS, check_effort, default_effort, perceptual_loss, whole_loss
 from .errors import WrongWeights
 from .models.cards import OWN_ID, ModelCard, card_by_id
 from .models.store import load_model, load_prior
 from .prior.fill import fill
 from .rate import DEFAULT_QUALITY, Target, at_depth, fit, keep_most_urgent, largest, wanted
-from .regions import FAVOUR, Box, checked_boxes, favoured, find_regions, smaller
+from .regions import FAVOUR, checked_boxes, favoured, find_regions
 from .tensors import check_limits, checked_size, render, to_image, to_indices
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def encode(
     @cache
     def tokens_at(scale: int) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
         if levels is not None:
-            return _all_tokens(image_at(scale), model, levels)
+            return _tokens(image_at(scale), model, _everywhere(levels, model))
         tokens, urgency = _tokens(image_at(scale), model, [smaller(box, scale) for box, _ in regions()])
         if urgency is not None:
             urgency = favoured(urgency, [side << scale for side in model.card.sides[1 : len(tokens)]], regions())
@@ -149,7 +150,8 @@ def tokenize(pixels: np.ndarray, model: Model, levels: int | None = None) -> lis
     checked_size(pixels)
     _check_levels(levels, model)
     levels = levels or model.card.levels
-    return at_depth(_all_tokens(to_image(pixels, model.tokenizer.device), model, levels)[0], levels)
+    tokens, _ = _tokens(to_image(pixels, model.tokenizer.device), model, _everywhere(levels, model))
+    return at_depth(tokens, levels)
 
 
 def model_name(data: bytes, max_pixels: int = MAX_PIXELS) -> str:
@@ -183,10 +185,9 @@ def _check_levels(levels: int | None, model: Model) -> None:
         raise ValueError(f"{levels} levels; model {model.card.name} has 1 to {model.card.levels}")
 
 
-def _all_tokens(image: Tensor, model: Model, levels: int) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
-    """As `_tokens`, everywhere, of `levels` levels at least."""
-    found = _tokens(image, model, [])
-    return found if levels <= len(found[0]) else _tokens(image, model, None)
+def _everywhere(levels: int, model: Model) -> list[Box] | None:
+    """-> the boxes for which `Tokenizer.rank` gives so many levels of the whole picture, in no more time than it takes."""
+    return [] if levels <= model.tokenizer.plain_levels else None
 
 
 def _tokens(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .boxes import Box, cells
 from .config import SECOND_FIRST
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 FAVOUR = 5.0  # how much more urgent tokens of a region of interest are
 FEATURE_FAVOUR = 10.0  # of the eyes and the mouth of a face
 TEXT_FAVOUR = 20.0  # of a line of text, which is small, and which half of the tokens do not make legible
-
-Box = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels, as Pillow has it: right and bottom are the first column and row outside."""
 
 
 def checked_boxes(boxes: Sequence[Box], height: int, width: int) -> list[Box]:
@@ -46,12 +44,6 @@ def find_regions(image: Tensor, faces: bool, text: bool) -> list[tuple[Box, floa
     return found + ([(box, TEXT_FAVOUR) for box in find_text(image)] if text else [])
 
 
-def smaller(box: Box, scale: int) -> Box:
-    """-> the same in a picture of sides of 1 / 2**scale, rounded to the outside."""
-    left, top, right, bottom = box
-    return left >> scale, top >> scale, -(-right >> scale), -(-bottom >> scale)
-
-
 def favoured(
     urgency: list[np.ndarray], sides: Sequence[int], regions: Sequence[tuple[Box, float]]
 ) -> list[np.ndarray]:
@@ -67,8 +59,8 @@ def favoured(
     found = []
     for ranks, side in zip(urgency, sides, strict=True):
         weights = np.ones_like(ranks)
-        for (left, top, right, bottom), times in regions:
-            cells = weights[top // side : -(-bottom // side), left // side : -(-right // side)]
-            np.maximum(cells, times, out=cells)
+        for box, times in regions:
+            reached = weights[cells(box, side)]
+            np.maximum(reached, times, out=reached)
         found.append(np.where((ranks > 0) & (ranks < SECOND_FIRST), ranks * weights, ranks))
     return found

@@ -15,12 +15,15 @@ from ..errors import MissingData, OutputExists
 def train() -> None:
     """Train the networks of the codec."""
 
+data = click.option("--data", "sources", multiple=True, required=True, metavar="DIR|TAR",
+                    help="Folder of pictures or tar shards, or a tar; may be repeated.")  # fmt: skip
+validation = click.option("--validation", multiple=True, metavar="DIR|TAR",
+                          help="What to hold out.  [default: what is named val* in --data, else every 50th file]")  # fmt: skip
+
 
 @train.command()
-@click.option("--data", "sources", multiple=True, required=True, metavar="DIR|TAR",
-              help="Folder of pictures or tar shards, or a tar; may be repeated.")
-@click.option("--validation", multiple=True, metavar="DIR|TAR",
-              help="What to hold out.  [default: what is named val* in --data, else every 50th file]")
+@data
+@validation
 @click.option("--out", required=True, type=options.FILE, help="Run folder: checkpoint, log, examples, model.")
 @click.option("--family", type=click.Choice(["t1d", "titok", "patch-vq"]),
               help="What to train.  [default: as the preset has it, t1d without one]")
@@ -88,10 +91,8 @@ def tokenizer(sources: tuple[str, ...], validation: tuple[str, ...], out: Path, 
 
 
 @train.command()
-@click.option("--data", "sources", multiple=True, required=True, metavar="DIR|TAR",
-              help="Folder of pictures or tar shards, or a tar; may be repeated.")
-@click.option("--validation", multiple=True, metavar="DIR|TAR",
-              help="What to leave out.  [default: what is named val* in --data, else every 50th file]")
+@data
+@validation
 @click.option("--model", default="t1d-7", show_default=True, help="Whose first levels are kept: a name, or a weight file.")
 @click.option("--out", required=True, type=options.FILE, help="Folder for the model, which has no prior yet.")
 @click.option("--coarse", default=6, show_default=True, type=click.IntRange(min=2), help="Levels of the model that are kept.")
@@ -113,10 +114,8 @@ def fine(sources: tuple[str, ...], validation: tuple[str, ...], model: str, out:
 
 
 @train.command()
-@click.option("--data", "sources", multiple=True, required=True, metavar="DIR|TAR",
-              help="Folder of pictures or tar shards, or a tar; may be repeated.")
-@click.option("--validation", multiple=True, metavar="DIR|TAR",
-              help="What to leave out.  [default: what is named val* in --data, else every 50th file]")
+@data
+@validation
 @click.option("--model", default="t1d-12", show_default=True, help="With fine levels and a prior: a name, or a weight file.")
 @click.option("--out", required=True, type=options.FILE, help="Folder for the model.")
 @click.option("--levels", default=4, show_default=True, type=click.IntRange(1, 8), help="Letter levels.")
@@ -130,17 +129,14 @@ def letters(sources: tuple[str, ...], validation: tuple[str, ...], model: str, o
 
     _check_run(out, resume=False)
     options.use_threads(threads)
-    path = run_letter_training(
-        list(sources), list(validation), model, out, levels=levels, crops=crops, seed=seed
-    )
+    path = run_letter_training(list(sources), list(validation), model, out, levels=levels, crops=crops, seed=seed)
     click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 @train.command()
 @click.option("--data", "sources", multiple=True, metavar="DIR|TAR",
               help="Folder of pictures or tar shards, or a tar; may be repeated. Not needed with --tokens.")
-@click.option("--validation", multiple=True, metavar="DIR|TAR",
-              help="What to hold out.  [default: what is named val* in --data, else every 50th file]")
+@validation
 @click.option("--tokens", type=options.FILE, help="Folder of an earlier run, whose tokens are used again.")
 @click.option("--model", default="t1d", show_default=True, help="Whose tokens: a name, or a weight file.")
 @click.option("--out", required=True, type=options.FILE, help="Run folder: tokens, checkpoint, log, prior.")

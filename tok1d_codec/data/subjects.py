@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..boxes import Box, middle
 from ..errors import MissingData
 from ..image.files import atomic_write
-from ..nn.faces import Box, find_faces
+from ..nn.faces import find_faces
 from ..nn.text import find_text
 from .shards import Pictures
 
@@ -37,8 +38,7 @@ class Subjects:
     def draw(self, rng: np.random.Generator) -> tuple[int, tuple[int, int]]:
         """-> a picture's number, any as likely as any other, and the middle (y, x) of one of its boxes."""
         number = self._numbers[rng.integers(len(self._numbers))]
-        left, top, right, bottom = self.boxes[number][rng.integers(len(self.boxes[number]))]
-        return number, ((top + bottom) // 2, (left + right) // 2)
+        return number, middle(self.boxes[number][rng.integers(len(self.boxes[number]))])
 
 
 class Pieces:
@@ -52,9 +52,9 @@ class Pieces:
         return len(self.places)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        number, (left, top, right, bottom) = self.places[i]
-        pixels, middle = self.pictures[number], ((top + bottom) // 2, (left + right) // 2)
-        y, x = (max(0, min(m - self.side // 2, size - self.side)) for m, size in zip(middle, pixels.shape))
+        number, box = self.places[i]
+        pixels = self.pictures[number]
+        y, x = (max(0, min(m - self.side // 2, size - self.side)) for m, size in zip(middle(box), pixels.shape))
         return pixels[y : y + self.side, x : x + self.side]
 
 

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..boxes import Box
+
 WEIGHTS = Path(__file__).parents[1] / "models" / "faces.safetensors"
 """Of facenet-pytorch 2.6.0 (Copyright 2019 Timothy Esler, MIT licence), float16."""
 
@@ -24,8 +26,6 @@ OVERLAP = 0.7  # intersection over union from which two boxes show the same face
 MANY = 400  # boxes that are looked at more closely, at most
 EYE = (0.16, 0.11)  # half of an eye's width and height, lids and brow with it, over those of the face
 MOUTH = (0.06, 0.11)  # what is added to the corners of the mouth on each side, over the same
-
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are outside
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-Box = tuple[int, int, int, int]
+from ..boxes import Box
+
 # originals (B, 3, h, w) in [0, 1] -> reconstructions like them -> (B,), with a gradient
 Loss = Callable[[Tensor], Callable[[Tensor], Tensor]]
 
@@ -35,6 +36,11 @@ class Tokenizer(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the weights are, and pictures and tokens should be."""
         return next(self.parameters()).device
+
+    @property
+    def plain_levels(self) -> int:
+        """How many of the first levels `rank` gives of the whole picture, whatever the boxes."""
+        return len(self.codebook_sizes)
 
     def networks(self) -> list[nn.Module]:
         """The parts whose `forward` takes most of the time, for `torch.compile`."""

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..boxes import Box, cells
 from ..nn.blocks import ResidualBlock, box_mean, zero_init
 from .quantizer import ResidualVQ
 from .search import WIDTH, search
-
-if TYPE_CHECKING:
-    from .base import Box
 
 REACH = 2  # pixels on either side of a border between blocks of fine levels that are blended
 STRIP = 64  # rows of blocks at once: bounds the memory
@@ -45,29 +42,26 @@ class FineLevels(nn.Module):
         strips = F.pad(rest, (0, -rest.shape[-1] % self.block, 0, -rest.shape[-2] % self.block)).split(STRIP * self.block, dim=2)
         return torch.cat([self.blocks(strip) @ self.basis for strip in strips], dim=1).permute(0, 3, 1, 2)
 
-    def cells(self, boxes: Sequence[Box], height: int, width: int) -> Tensor:
-        """Boxes, size of a picture, in pixels -> which of its blocks they reach, bool (1, 1, rows, cols)."""
-        b = self.block
-        found = torch.zeros(-(-height // b), -(-width // b), dtype=torch.bool, device=self.basis.device)
-        for left, top, right, bottom in boxes:
-            found[top // b : -(-bottom // b), left // b : -(-right // b)] = True
-        return found[None, None]
-
-    def encode(self, rest: Tensor, width: int = WIDTH, there: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+    def encode(
+        self, rest: Tensor, width: int = WIDTH, boxes: Sequence[Box] | None = None
+    ) -> tuple[list[Tensor], Tensor]:
         """Originals less what is decoded (B, 3, H, W) in [-1, 1] -> tokens and gains.
 
         Args:
             width: how many paths `search` keeps.
-            there: bool (1, 1, rows, cols), for which blocks tokens are sought; None is all. Elsewhere they are -1.
+            boxes: in pixels; only for blocks that one of them reaches tokens are sought, the others are -1. None is all.
         Returns: tokens as `search` finds them; how much squared error each takes away where the block keeps no more
             (B, levels, rows, cols).
         """
         z = self.components(rest)
-        depth = None if there is None else (self.levels * there).expand(len(z), -1, -1, -1)
+        there = torch.full((len(z), 1, *z.shape[-2:]), boxes is None, device=z.device)
+        for box in boxes or ():
+            there[..., *cells(box, self.block)] = True
+        depth = None if boxes is None else self.levels * there
         tokens, errors = search(self.quantizer, z, width=width, depth=depth)
         before = torch.cat([z.square().mean(1, keepdim=True), errors[:, :-1]], dim=1)
         gains = (before - errors) * z.shape[1]
-        if there is None:
+        if boxes is None:
             return tokens, gains
         return [level.masked_fill(~there, -1) for level in tokens], gains * there
 

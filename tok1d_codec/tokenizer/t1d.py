@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..boxes import Box
 from ..config import SIDE, TokenizerConfig
 from ..nn.blocks import ResidualBlock, TransformerBlock, Upsample, enlarged, pad_to_multiples, zero_init
 from .allocation import coarse_urgency, fine_urgency
-from .base import Attempt, Box, Loss, Tokenizer
+from .base import Attempt, Loss, Tokenizer
 from .chroma import smooth_chroma
 from .fine import REACH, FineBranch, FineLevels
 from .quantizer import ResidualVQ
@@ -186,6 +187,10 @@ class T1DTokenizer(Tokenizer):
         """How many cells a side a token of each level stands for."""
         return self.config.token_strides
 
+    @property
+    def plain_levels(self) -> int:
+        return self.coarse + self.config.fine_levels
+
     def codes(self, level: int) -> Tensor:
         """-> what each token of a level stands for, (n, D)."""
         for part in (self, *self._closed_loop()):
@@ -196,7 +201,7 @@ class T1DTokenizer(Tokenizer):
 
     def split(self, indices: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Levels -> coarse, fine and letter levels among them."""
-        last = self.coarse + self.config.fine_levels
+        last = self.plain_levels
         return indices[: self.coarse], indices[self.coarse : last], indices[last:]
 
     def networks(self) -> list[nn.Module]:
@@ -223,8 +228,7 @@ class T1DTokenizer(Tokenizer):
             within = boxes if levels is self.letters else None
             if within is not None and not within:
                 break
-            there = None if within is None else levels.cells(within, *images.shape[-2:])
-            found, gains = levels.encode(self.left_over(images, indices, within), there=there)
+            found, gains = levels.encode(self.left_over(images, indices, within), boxes=within)
             tokens, indices = tokens + found, indices + deepest(found)
             urgency += fine_urgency(gains, urgency[-1]).unbind(1)
         return tokens, urgency

@@ -47,7 +47,7 @@ class PriorConfig(Settings):
     quantize: bool = True
     checkpoint_minutes: float = 2.0
     validation_minutes: float = 10.0
-    first_level: int = 0  # that learns; what serves levels before it stays as it is
+    first_level: int = 0  # that learns; what serves levels before it stays as it is, if there is no weight decay
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -66,6 +66,8 @@ class PriorTrainer:
         torch.manual_seed(seed)
         self.rng = np.random.default_rng(seed)
         self.network = PriorNetwork(tokens.codebook_sizes, tokens.strides, config.shape)
+        if config.first_level:
+            self.network.freeze_before(config.first_level)
         self.hits = [tokens.hits(level) for level in range(len(tokens.strides))]
         self._set_up()
 
@@ -80,10 +82,7 @@ class PriorTrainer:
         self._set_up()
 
     def _set_up(self) -> None:
-        if self.config.first_level:
-            self.network.freeze_before(self.config.first_level)
-        decay = 0.0 if self.config.first_level else self.config.weight_decay
-        groups = [{"params": [], "weight_decay": decay}, {"params": [], "weight_decay": 0.0}]
+        groups = [{"params": [], "weight_decay": self.config.weight_decay}, {"params": [], "weight_decay": 0.0}]
         for name, parameter in self.network.named_parameters():
             groups[name.startswith(("embed", "bias"))]["params"].append(parameter)
         self.optimizer = torch.optim.AdamW(groups, self.config.rate, betas=(0.9, 0.98), fused=True)

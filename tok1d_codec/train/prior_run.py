@@ -55,13 +55,13 @@ def run_prior_training(
     torch.set_flush_denormal(True)
     weights = model_weights(model)
     tokenizer = load_tokenizer(weights)
-    if letters and not resume:
-        if not tokenizer.letters:
+    prior = None
+    if not resume and (letters or go_on):
+        if letters and not tokenizer.letters:
             raise WrongWeights(f"{model} has no letter levels; `t1d train letters` adds some")
-        config = replace(config, first_level=len(tokenizer.strides) - tokenizer.config.letter_levels)
-    go_on = (go_on or letters) and not resume
-    prior = _prior_of(weights, tokenizer, config.shape) if go_on else None  # tokens take minutes: first
-    config = replace(config, rate=config.rate / 2) if prior and not letters else config
+        prior = _prior_of(weights, tokenizer, config.shape)  # tokens take minutes: first
+        changed = {"first_level": tokenizer.plain_levels, "weight_decay": 0.0} if letters else {"rate": config.rate / 2}
+        config = replace(config, **changed)
     there = resume or tokens is not None
     training, held_out = _tokens(tokens or out, tokenizer, sources, validation, rounds, seed, there, config.first_level > 0)
     trainer = PriorTrainer(config, training, held_out, run, Hardware(bf16=bf16), seed)
