@@ -23,7 +23,7 @@ from tok1d_codec.image.io import read_picture
 from tok1d_codec.models.store import load_model
 
 CUT_LEVELS, CUTS = 4, (0.35, 0.6, 0.85)  # of the file's bytes
-LEVELS = (1, 2, 3, 4, 5, 6, 8, 11)
+LEVELS = (1, 2, 3, 4, 5, 6, 8, 11, 15)
 
 
 def measure(data: str | None = None, count: int | None = None) -> dict:

@@ -106,7 +106,7 @@ def test_every_exit_code_is_listed():
 
 
 def test_the_table_shows_the_recorded_figures():
-    record = json.loads((ROOT / "bench/results/kodak/t1d.json").read_text())
+    record = json.loads((ROOT / "bench/results/kodak/t1d-effort1.json").read_text())
     results = record["results"]
     for n, asked in enumerate(record["meta"]["settings"]):
         row = [results[key][n] for key in ("bpp", "psnr-rgb", "ms-ssim-rgb", "lpips-alex")]
@@ -115,7 +115,7 @@ def test_the_table_shows_the_recorded_figures():
 
 def test_the_table_and_the_rates_of_the_others_are_the_recorded_ones():
     folder = ROOT / "bench/results/kodak"
-    test, *bests = (load(folder / f"{name}.json") for name in ("t1d", "webp-best", "avif-best"))
+    test, *bests = (load(folder / f"{name}.json") for name in ("t1d-effort1", "webp-best", "avif-best"))
     for asked, rate_bpp in zip(test.meta["settings"], test.results["bpp"], strict=True):
         row = next(line for line in TEXT.splitlines() if line.startswith(f"| {asked:g} | 0."))
         for cell, best in zip(row.split(" | ")[-2:], bests, strict=True):
@@ -126,7 +126,7 @@ def test_the_table_and_the_rates_of_the_others_are_the_recorded_ones():
     said = re.findall(r"^- (WebP|AVIF) by (LPIPS|PSNR|MS-SSIM): (\S+ %) \((.*)\)$", TEXT, re.M)
     assert len(said) == 6
     for codec, metric, percent, note in said:
-        key = f"t1d against {codec.lower()}-best", metric.replace("LPIPS", "LPIPS-Alex")
+        key = f"t1d-effort1 against {codec.lower()}-best", metric.replace("LPIPS", "LPIPS-Alex")
         assert rows[key] == [percent, note]
 
 
@@ -162,7 +162,7 @@ def test_the_tables_of_effort_show_the_recorded_figures():
         keys = ("psnr-rgb", "ms-ssim-rgb", "lpips-alex", "encoding_time")
         curves.append(dict(zip(record["meta"]["settings"], zip(*(record["results"][key] for key in keys)))))
     plain, once, four = curves
-    for asked, (psnr, _, lpips, _) in once.items():
+    for asked, (psnr, _, lpips, _) in plain.items():
         row = next(line for line in TEXT.splitlines() if line.startswith(f"| {asked:g} | 0."))
         assert f" | {psnr:.2f} / {lpips:.3f} | " in row
     for asked in four:
@@ -178,6 +178,20 @@ def test_the_table_of_places_shows_the_recorded_figures():
         for rate_bpp, found in rates.items():
             figures = [f"{found[f'{codec}-lpips-alex']:.3f} / {found[f'{codec}-ms-ssim-rgb']:.3f}" for codec in ("t1d", "webp")]
             assert f"| {kind} | {rate_bpp} | {figures[0]} | {figures[1]} | {100 * found['worse']:.0f} % |" in TEXT
+
+
+def test_the_table_of_the_prior_shows_the_recorded_figures():
+    record = json.loads((ROOT / "bench/results/prior.json").read_text())
+    for levels, row in record["levels"].items():
+        sizes = f"{row['packed_bytes']:.0f} | {row['coded_bytes']:.0f} | {row['saved_percent']:.1f} %"
+        assert f"| {levels} | {row['bpp']:.4f} | {sizes} | " in TEXT
+
+
+def test_the_table_of_reading_shows_the_recorded_figures():
+    record = json.loads((ROOT / "bench/results/reading-kodak.json").read_text())
+    for asked, row in record["results"].items():
+        cells = [f"{row[f'{codec}-letters']:.3f} / {row[f'{codec}-lines']:.3f}" for codec in ("t1d", "webp")]
+        assert f"| {asked} | {' | '.join(cells)} |" in TEXT
 
 
 def test_the_table_of_families_shows_the_recorded_figures():

@@ -235,7 +235,7 @@ def decode_partial(
 
     Levels that are whole are proven by their checks, but for files of version 1, which have none; what follows
     them is only likely right. Of a damaged file nothing behind the first wrong check is taken; a damaged level passes
-    its check once in 16 to 256 times, by how many levels there are.
+    its check once in 8 to 256 times, by how many levels there are.
 
     Args:
         guess: what stands for the tokens that a cut file lacks of the first level that is not whole: "none" leaves them

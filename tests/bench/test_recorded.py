@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -18,6 +19,10 @@ FOLDER = Path(__file__).parents[2] / "bench" / "results" / "kodak"
 TARGETS = {0.005: (0.50, 19.3), 0.01: (0.42, 20.3), 0.02: (0.36, 21.2), 0.04: (0.30, 22.2), 0.08: (0.25, 23.2)}  # LPIPS, dB
 
 
+OTHERS = ("prior", "quality", "reading-kodak", "regions", "regions-effort1", "sizes", "speed", "vgg-skimage",
+          "kodak/t1d-effort4", "skimage/t1d", "skimage/t1d-effort1", "skimage/t1d-effort4")  # fmt: skip
+
+
 @pytest.fixture(scope="module", params=["t1d", "t1d-effort1"])
 def recorded(request) -> Record:
     return load(FOLDER / f"{request.param}.json")
@@ -28,6 +33,13 @@ def test_they_are_of_the_bundled_model_at_every_rate(recorded):
     assert (recorded.meta["model"], recorded.meta["model_sha256"]) == (card.name, card.sha256)
     assert recorded.meta["settings"] == list(RATES_BPP)
     assert all(rate <= asked for rate, asked in zip(recorded.results["bpp"], RATES_BPP, strict=True))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_other_figures_are_of_the_bundled_model_too(name):
+    record = json.loads((FOLDER.parent / f"{name}.json").read_text())
+    card, meta = card_by_name("t1d"), record.get("meta", record)
+    assert (meta["model"], meta["model_sha256"]) == (card.name, card.sha256)
 
 
 def test_they_are_of_the_24_pictures(recorded):

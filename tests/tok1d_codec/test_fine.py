@@ -107,7 +107,7 @@ def test_pixels_are_added_strip_by_strip(model, monkeypatch):
     tokens = [torch.randint(32, (1, 7, 4)) for _ in range(2)]
     images = torch.rand(1, 3, 7 * BLOCK - 5, 4 * BLOCK - 9)
     expected = (images + fine.pixels(tokens)[..., : images.shape[2], : images.shape[3]]).clamp(0, 1)
-    monkeypatch.setattr("tok1d_codec.tokenizer.fine.STRIP", 3)
+    monkeypatch.setattr("tok1d_codec.tokenizer.fine.STRIP", 3 * 4)  # three rows
     assert torch.allclose(fine.add_(images.clone(), tokens), expected, atol=1e-6)
 
 

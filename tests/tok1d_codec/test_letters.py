@@ -138,13 +138,23 @@ def test_letter_levels_are_for_what_is_favoured(model, photo):
     assert len(tokens_of(most, model)) == 7 and not (tokens_of(most, model)[6] != ABSENT)[~inside.numpy()].any()
 
 
-def test_only_tiles_with_something_favoured_are_decoded_for_it(model, photo, monkeypatch):
+@pytest.mark.parametrize("many, patches", [(3, 3 * 3), (4, 5 * 4)])
+def test_only_what_is_favoured_is_decoded_for_it(model, photo, monkeypatch, many, patches):
+    """With what the decoder sees around it: a patch, or where the filters are at work two."""
+    for name, value in {"NEAR": 1, "HALO": 2, "MANY": many}.items():
+        monkeypatch.setattr(f"tok1d_codec.tokenizer.t1d.{name}", value)
+    decoded, pixels = [], model.tokenizer.decoder.pixels
+    monkeypatch.setattr(
+        model.tokenizer.decoder, "pixels", lambda x, *rest: decoded.append(x.shape[1] * x.shape[2]) or pixels(x, *rest)
+    )
+    model.tokenizer.rank(as_image(photo), [(40, 64, 60, 95)])
+    assert decoded == [6 * 7, patches]
+
+
+def test_tiles_of_what_is_favoured_leave_no_trace(model, photo, monkeypatch):
+    whole = model.tokenizer.rank(as_image(photo))
     monkeypatch.setattr("tok1d_codec.tokenizer.t1d.TILE", 2)  # patches
-    whole, decoded = model.tokenizer.rank(as_image(photo)), []
-    pixels = model.tokenizer.decoder.pixels
-    monkeypatch.setattr(model.tokenizer.decoder, "pixels", lambda *given: decoded.append(1) or pixels(*given))
     part = model.tokenizer.rank(as_image(photo), [BOX])
-    assert len(decoded) == 12 + 4  # of 3 x 4 tiles
     for level in (5, 6):
         assert torch.equal(part[0][level][..., 3:9, 5:15], whole[0][level][..., 3:9, 5:15])
 

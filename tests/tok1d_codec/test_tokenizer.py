@@ -9,7 +9,7 @@ import torch
 from tok1d_codec.config import TokenizerConfig
 from tok1d_codec.errors import WrongWeights
 from tok1d_codec.nn.blocks import pad_to_multiples
-from tok1d_codec.tokenizer.t1d import FEW, HALO, MANY, T1DTokenizer
+from tok1d_codec.tokenizer.t1d import FEW, HALO, MANY, NEAR, T1DTokenizer
 from tok1d_codec.train.presets import PRESETS
 
 
@@ -59,18 +59,19 @@ def test_the_halo_covers_what_the_bundled_design_sees():
     decoder = T1DTokenizer(config).decoder
     for parameter in decoder.head.parameters():
         parameter.add_(torch.randn_like(parameter) * 0.1)
-    x, coefficients, depth = torch.randn(1, 23, 5, 32), torch.randn(1, 23, 5, 384), torch.full((1, 1, 23, 5), 2)
-    added = torch.randn(1, 3, 23 * 32, 5 * 32)
+    x, coefficients, added = torch.randn(1, 23, 5, 32), torch.randn(1, 23, 5, 384), torch.randn(1, 3, 23 * 32, 5 * 32)
 
-    def reached(row: int) -> torch.Tensor:
-        """-> the lines of pixels that a row of patches has a part in."""
-        changed = x.clone()
+    def reached(row: int, levels: int = FEW) -> torch.Tensor:
+        """-> the lines of pixels that a row of patches, all of which have so many levels, has a part in."""
+        changed, depth = x.clone(), torch.full((1, 1, 23, 5), levels)
         changed[:, row] += 1
         before, after = (decoder.pixels(features, coefficients, depth, added) for features in (x, changed))
         return torch.nonzero((after - before).abs().amax((0, 1, 3)))
 
     inner = reached(11)
     assert (11 - HALO) * 32 <= inner.min() and inner.max() < (12 + HALO) * 32
+    inner = reached(11, MANY)
+    assert (11 - NEAR) * 32 <= inner.min() and inner.max() < (12 + NEAR) * 32
     last = len(x[0]) - 1  # at its end a picture looks farther back
     assert reached(last - HALO - 1).max() < last * 32 <= reached(last - HALO + 1).max()
 

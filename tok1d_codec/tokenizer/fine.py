@@ -14,7 +14,7 @@ from .quantizer import ResidualVQ
 from .search import WIDTH, search
 
 REACH = 2  # pixels on either side of a border between blocks of fine levels that are blended
-STRIP = 64  # rows of blocks at once: bounds the memory
+STRIP = 2**14  # blocks at once, in whole rows: bounds the memory
 AMPLIFIED = 8  # brings what fine tokens stand for to the order of 1
 
 
@@ -39,7 +39,8 @@ class FineLevels(nn.Module):
 
     def components(self, rest: Tensor) -> Tensor:
         """Differences (B, 3, H, W), 0 beyond the picture -> (B, components, rows, cols)."""
-        strips = F.pad(rest, (0, -rest.shape[-1] % self.block, 0, -rest.shape[-2] % self.block)).split(STRIP * self.block, dim=2)
+        rest = F.pad(rest, (0, -rest.shape[-1] % self.block, 0, -rest.shape[-2] % self.block))
+        strips = rest.split(_rows_at_once(rest.shape[-1] // self.block) * self.block, dim=2)
         return torch.cat([self.blocks(strip) @ self.basis for strip in strips], dim=1).permute(0, 3, 1, 2)
 
     def encode(
@@ -67,10 +68,11 @@ class FineLevels(nn.Module):
 
     def add_(self, images: Tensor, tokens: list[Tensor]) -> Tensor:
         """Decoded (B, 3, H, W) in [0, 1], tokens (B, rows, cols) a level, -1 for absent -> better ones, in place."""
-        for top in range(0, tokens[0].shape[1], STRIP):
+        _, rows, cols = tokens[0].shape
+        for top in range(0, rows, step := _rows_at_once(cols)):
             first = max(top - 1, 0)  # blocks are blended with their neighbours
-            pixels = self.pixels([level[:, first : top + STRIP + 1] for level in tokens])
-            strip = images[:, :, top * self.block : (top + STRIP) * self.block]
+            pixels = self.pixels([level[:, first : top + step + 1] for level in tokens])
+            strip = images[:, :, top * self.block : (top + step) * self.block]
             strip += pixels[:, :, (top - first) * self.block :][:, :, : strip.shape[2], : strip.shape[3]]
         return images.clamp_(0, 1)
 
@@ -82,6 +84,10 @@ class FineLevels(nn.Module):
         z = self.quantizer.decode(tokens, tokens[0].shape[1:])
         pixels = F.pixel_shuffle((z.permute(0, 2, 3, 1) @ self.basis.t()).permute(0, 3, 1, 2), self.block)
         return blend(blend(pixels, self.block, self.reach).mT, self.block, self.reach).mT if self.reach else pixels
+
+
+def _rows_at_once(cols: int) -> int:
+    return max(1, STRIP // cols)
 
 
 class FineBranch(nn.Module):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..boxes import Box
+from ..boxes import Box, cells, grown, reached
 from ..config import SIDE, TokenizerConfig
 from ..nn.blocks import ResidualBlock, TransformerBlock, Upsample, enlarged, pad_to_multiples, zero_init
 from .allocation import coarse_urgency, fine_urgency
@@ -23,9 +23,10 @@ from .search import deepest, search
 from .start import LATENT_SCALE, THUMB, start
 
 TILE, GPU_TILE = 32, 64  # patches; the pixel head runs over squares of this side on large pictures
-HALO = 9  # patches around a tile: 5 for the pixel head and its branch, 4 since `remove_repeats` compares 5 at a picture's end
+NEAR = 5  # patches around a tile that the pixel head and its branch see
+HALO = NEAR + 4  # with the filters: `remove_repeats` compares 5 at a picture's end
 FEW, MANY = 2, 6  # levels of a patch up to which the filters go all the way, from which not at all
-STRIP = 64  # rows of patches that are embedded at once
+STRIP = 2**12  # patches that are embedded at once, in whole rows
 JOINT = 3  # stages of the pixel head before what fine tokens say comes in
 
 Added = Callable[[int, int, int, int], Tensor]
@@ -100,7 +101,10 @@ class Decoder(nn.Module):
         images = enlarged(thumb.float(), self.patch // THUMB) + self.head(x.permute(0, 3, 1, 2), added).float()
         if not (self.remove_repeats or self.smooth_chroma):
             return images
-        share = enlarged(((MANY - depth.to(images)) / (MANY - FEW)).clamp(0, 1), self.patch)
+        share = ((MANY - depth.to(images)) / (MANY - FEW)).clamp(0, 1)
+        if not share.any():
+            return images
+        share = enlarged(share, self.patch)
         images = remove_repeats(images, share, self.patch) if self.remove_repeats else images
         return smooth_chroma(images, share, self.patch) if self.smooth_chroma else images
 
@@ -110,7 +114,7 @@ class Decoder(nn.Module):
         """The same picture from tiles that overlap by more than the head sees: bounded memory, no seam.
 
         `added(top, bottom, left, right)` gives what `pixels` takes, for these rows and columns of patches. Given `boxes` in
-        pixels, tiles that reach none are 0.
+        pixels, patches that none of them reaches may be 0.
         """
         b, h, w, _ = x.shape
         tile = TILE if x.device.type == "cpu" else GPU_TILE
@@ -118,16 +122,19 @@ class Decoder(nn.Module):
         out = x.new_zeros((b, 3, h * p, w * p))
         for top in range(0, h, tile):
             for left in range(0, w, tile):
-                if boxes is not None and not _reached(boxes, left * p, top * p, (left + tile) * p, (top + tile) * p):
-                    continue
-                y0, x0 = max(top - HALO, 0), max(left - HALO, 0)
-                y1, x1 = min(top + tile + HALO, h), min(left + tile + HALO, w)
-                here = added(y0, y1, x0, x1) if added else None
-                part = self.pixels(x[:, y0:y1, x0:x1], coefficients[:, y0:y1, x0:x1], depth[..., y0:y1, x0:x1], here)
-                bottom, right = min(top + tile, h), min(left + tile, w)
-                out[:, :, top * p : bottom * p, left * p : right * p] = part[
-                    :, :, (top - y0) * p : (bottom - y0) * p, (left - x0) * p : (right - x0) * p
-                ]
+                inner = slice(top, min(top + tile, h)), slice(left, min(left + tile, w))
+                if boxes is not None:
+                    inner = reached(boxes, p, inner)
+                    if inner is None:
+                        continue
+                seen = grown(inner, HALO, (h, w))
+                if depth[..., *seen].min() >= MANY:  # the filters do nothing
+                    seen = grown(inner, NEAR, (h, w))
+                rows, cols = seen
+                here = added(rows.start, rows.stop, cols.start, cols.stop) if added else None
+                part = self.pixels(x[:, rows, cols], coefficients[:, rows, cols], depth[..., rows, cols], here)
+                within = (slice((i.start - s.start) * p, (i.stop - s.start) * p) for i, s in zip(inner, seen))
+                out[..., *(slice(i.start * p, i.stop * p) for i in inner)] = part[..., *within]
         return out
 
 
@@ -245,7 +252,8 @@ class T1DTokenizer(Tokenizer):
     def latents(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, code_dim, h, w), before they are quantized."""
         images = pad_to_multiples(images, self.config.patch)
-        strips = images.split(STRIP * self.config.patch, dim=2)
+        rows = max(1, STRIP * self.config.patch // images.shape[-1])
+        strips = images.split(rows * self.config.patch, dim=2)
         coefficients = torch.cat([self.encoder.coefficients(s * 2 - 1) for s in strips], dim=1)
         return self.encoder(coefficients)
 
@@ -275,8 +283,3 @@ class T1DTokenizer(Tokenizer):
         inside = [level[:, SIDE * top : SIDE * bottom, SIDE * left : SIDE * right] for level in fine]
         pixels, p = self.fine.pixels(inside), self.config.patch
         return F.pad(pixels, (0, p * (right - left) - pixels.shape[-1], 0, p * (bottom - top) - pixels.shape[-2]))
-
-
-def _reached(boxes: Sequence[Box], left: int, top: int, right: int, bottom: int) -> bool:
-    """Does one of the boxes share a pixel with this one?"""
-    return any(a < right and b < bottom and c > left and d > top for a, b, c, d in boxes)
