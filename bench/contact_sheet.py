@@ -25,12 +25,8 @@ class Cell:
 def contact_sheet(rows: Sequence[Sequence[Cell]]) -> np.ndarray:
     """Rows of cells -> uint8 (H, W, 3). Pictures keep their size; a column is as wide as its widest cell."""
     font = ImageFont.load_default(size=FONT_SIZE)
-    extents = [[_extent(cell, font) for cell in row] for row in rows]
-    columns = max(map(len, rows))
-    widths = [max(row[i][0] for row in extents if i < len(row)) for i in range(columns)]
-    heights = [max(height for _, height in row) for row in extents]
-    size = (MARGIN + sum(w + MARGIN for w in widths), MARGIN + sum(h + MARGIN for h in heights))
-    sheet = Image.new("RGB", size, PAPER)
+    widths, heights = _grid(rows)
+    sheet = Image.new("RGB", sheet_size(rows), PAPER)
     draw = ImageDraw.Draw(sheet)
     top = MARGIN
     for row, height in zip(rows, heights, strict=True):
@@ -45,6 +41,12 @@ def contact_sheet(rows: Sequence[Sequence[Cell]]) -> np.ndarray:
     return np.array(sheet)
 
 
+def sheet_size(rows: Sequence[Sequence[Cell]]) -> tuple[int, int]:
+    """Rows of cells -> width, height of their sheet in pixels."""
+    width, height = (MARGIN + sum(side + MARGIN for side in sides) for sides in _grid(rows))
+    return width, height
+
+
 def shrunk(sheet: np.ndarray, width: int | None) -> np.ndarray:
     """Sheet uint8 (H, W, 3) -> the same at most `width` pixels wide."""
     if width is None or width >= sheet.shape[1]:
@@ -53,8 +55,17 @@ def shrunk(sheet: np.ndarray, width: int | None) -> np.ndarray:
     return np.array(Image.fromarray(sheet).resize(size, Image.Resampling.LANCZOS))
 
 
-def _extent(cell: Cell, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> tuple[int, int]:
+def _grid(rows: Sequence[Sequence[Cell]]) -> tuple[list[int], list[int]]:
+    """-> widths of the columns and heights of the rows, in pixels."""
+    extents = [[_extent(cell) for cell in row] for row in rows]
+    columns = range(max(map(len, rows)))
+    widths = [max(row[i][0] for row in extents if i < len(row)) for i in columns]
+    return widths, [max(height for _, height in row) for row in extents]
+
+
+def _extent(cell: Cell) -> tuple[int, int]:
     """A cell -> its (width, height) in pixels."""
+    font = ImageFont.load_default(size=FONT_SIZE)
     height, width = (0, 0) if cell.pixels is None else cell.pixels.shape[:2]
     text = max((int(np.ceil(font.getlength(line))) for line in cell.lines), default=0)
     return max(width, text), height + len(cell.lines) * LINE

@@ -16,8 +16,9 @@ from bench.datasets import open_dataset
 from bench.metrics import Reference
 from bench.records import environment
 from bitstream.checks import check_bits
-from bitstream.coder import Frame, decode_prefix, encode_tokens
+from bitstream.coder import decode_prefix, encode_tokens
 from bitstream.header import Coding
+from bitstream.walk import Frame
 from tok1d_codec.codec import GUESSES, decode_partial, encode, tokenize
 from tok1d_codec.image.io import read_picture
 from tok1d_codec.models.store import load_model

@@ -116,9 +116,14 @@ def folder_of(out: Path, name: str, data_sha256: str) -> Path:
 
 def _hashes(folder: Path) -> dict[Path, str | None]:
     """-> the JSON files of a folder, each with the hash of the pictures that it was measured on, if it is a record."""
-    texts = {path: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
-    return {path: values.get("meta", {}).get("data_sha256") if isinstance(values, dict) else None
-            for path, values in texts.items()}
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            values = json.loads(path.read_text())
+        except ValueError:  # somebody else's
+            values = None
+        found[path] = values.get("meta", {}).get("data_sha256") if isinstance(values, dict) else None
+    return found
 
 
 def environment(threads: int) -> dict[str, Any]:

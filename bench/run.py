@@ -17,7 +17,8 @@ from bench.codecs import EFFORTS, RATES_BPP, Codec, open_codec
 from bench.datasets import Dataset, open_dataset
 from bench.metrics import Reference
 from bench.records import Record
-from tok1d_codec.image.io import check_output, read_picture
+from tok1d_codec.image.files import check_output
+from tok1d_codec.image.io import read_picture
 from tok1d_codec.models.cards import card_by_name
 
 
@@ -58,7 +59,7 @@ def benchmark(dataset: str | Path = "kodak", data_dir: str | Path | None = None,
     check_output(folder / "table.md", force=True)
     paths = []
     has_effort = "t1d" in codecs and card_by_name(model_name).family == "t1d"
-    efforts = dict.fromkeys(efforts) if has_effort else (0,)
+    efforts, rates_bpp = dict.fromkeys(efforts) if has_effort else (0,), list(dict.fromkeys(rates_bpp))
     for name, effort in [(name, effort) for name in codecs for effort in (efforts if name == "t1d" else (0,))]:
         codec = open_codec(name, model_name, device, rates_bpp, effort)
         curves = evaluate(codec, pictures, meta, progress)

@@ -14,7 +14,8 @@ from bench.codecs import SCALES, PillowCodec, Setting, encode_at
 from bench.contact_sheet import Cell, contact_sheet
 from bench.metrics import psnr_rgb
 from tok1d_codec.codec import decode
-from tok1d_codec.image.io import atomic_write, check_output, write_picture
+from tok1d_codec.image.files import atomic_write, check_output
+from tok1d_codec.image.io import write_picture
 
 if TYPE_CHECKING:
     from tok1d_codec.models.store import Model
@@ -66,6 +67,11 @@ def sheet_rows(name: str, pixels: np.ndarray, pairs: Sequence[Pair]) -> list[lis
         title += "" if len(webp.data) <= len(pair.data) else ", as small as it gets"
         lower.append(Cell((title, figures(webp.data, pixels, webp.pixels)), webp.pixels))
     return [upper, lower]
+
+
+def blank_rows(name: str, pixels: np.ndarray, rates_bpp: Sequence[float]) -> list[list[Cell]]:
+    """-> rows as large as those of `sheet_rows`, before there is a pair: the original in the place of all."""
+    return sheet_rows(name, pixels, [Pair(rate_bpp, b"", pixels, Webp(b"", 1, pixels)) for rate_bpp in rates_bpp])
 
 
 def check_folder(folder: Path, force: bool) -> None:

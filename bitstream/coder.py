@@ -12,14 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from bitstream.checks import ABSENT
-from bitstream.counts import CountsModel, Group, Levels, Shape, sizes, total
+from bitstream.counts import CountsModel, Levels, Shape, sizes
 from bitstream.errors import FormatError, Truncated
 from bitstream.header import Coding
 from bitstream.masks import alive_after
 from bitstream.symbols import BitReader, BitWriter, RangeReader, RangeWriter
 from bitstream.walk import Frame, Walk
-
-__all__ = ["CountsModel", "Decoded", "Frame", "Group", "decode_prefix", "decode_tokens", "encode_tokens", "total"]
 
 
 @dataclass(frozen=True)

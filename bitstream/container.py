@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bitstream.checks import check_bits, token_crc
-from bitstream.coder import Frame
 from bitstream.errors import ChecksumMismatch, FormatError, Truncated
 from bitstream.header import MAX_PIXELS, Coding, Header, pack_header, pack_start, unpack_header
+from bitstream.walk import Frame
 
 CHECKSUM_BYTES = 3
 SEED_BYTES = 32

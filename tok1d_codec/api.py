@@ -80,7 +80,10 @@ def decode(
     """
     options = _loaded(model, device), device, max_pixels, partial
     if isinstance(data, (list, tuple)):
-        return [_decode_one(one, f"file {n} of {len(data)} is ", *options) for n, one in enumerate(data, start=1)]
+        found = []  # no comprehension, which before Python 3.12 is a frame of its own: warnings name the caller's line
+        for n, one in enumerate(data, start=1):
+            found.append(_decode_one(one, f"file {n} of {len(data)} is ", *options))
+        return found
     return _decode_one(data, "", *options)
 
 

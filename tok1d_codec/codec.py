@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bitstream.coder import CountsModel, Decoded, decode_prefix, decode_undamaged, encode_tokens
+from bitstream.coder import Decoded, decode_prefix, decode_undamaged, encode_tokens
 from bitstream.container import Container, frame, pack, unpack, verify
+from bitstream.counts import CountsModel
 from bitstream.errors import FormatError
 from bitstream.header import MAX_PIXELS, Coding, Header
 

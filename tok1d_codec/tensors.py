@@ -35,7 +35,7 @@ def check_limits(height: int, width: int) -> None:
         )
 
 
-def to_image(pixels: np.ndarray, device: torch.device, scale: int = 0) -> Tensor:
+def to_image(pixels: np.ndarray, device: torch.device | str = "cpu", scale: int = 0) -> Tensor:
     """Picture -> the same, made smaller by 2**scale, (1, 3, h, w) in [0, 1] on `device`."""
     import torch
     from PIL import Image

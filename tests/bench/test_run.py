@@ -72,7 +72,10 @@ def test_earlier_curves_of_the_same_pictures_are_shown_again(folder, tmp_path, b
 
 
 def test_curves_of_an_older_model_are_left_out_and_named(folder, tmp_path, bundled, monkeypatch, capsys):
-    first = run.benchmark(folder, codecs=("t1d",), out_dir=tmp_path / "out", efforts=(0, 4), rates_bpp=(0.5,), progress=False)
+    (tmp_path / "out" / "photos").mkdir(parents=True)
+    (tmp_path / "out" / "photos" / "other.json").write_text("not JSON")
+    first = run.benchmark(folder, codecs=("t1d",), out_dir=tmp_path / "out", efforts=(0, 4), rates_bpp=(0.5, 0.5), progress=False)
+    assert load(first.paths[0]).meta["settings"] == [0.5]
     assert "| t1d-effort4 " in first.text and "older" not in capsys.readouterr().err
     monkeypatch.setattr(run, "card_by_name", lambda name: replace(bundled.card, name="newer"))
     again = run.benchmark(folder, codecs=("webp",), out_dir=tmp_path / "out", progress=False)

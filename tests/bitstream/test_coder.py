@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from bitstream import walk
-from bitstream.coder import Frame, Group, decode_prefix, decode_tokens, encode_tokens, total
+from bitstream.coder import decode_prefix, decode_tokens, encode_tokens
+from bitstream.counts import Group, total
 from bitstream.errors import FormatError, Truncated
 from bitstream.header import Coding
 from bitstream.symbols import BitWriter, RangeWriter
+from bitstream.walk import Frame
 
 HALVES = (2**23, 2**22, 2**21, 2**21)
 

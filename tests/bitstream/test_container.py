@@ -6,8 +6,8 @@ import zlib
 import numpy as np
 import pytest
 
-from bitstream.container import Container, pack, part_bytes, unpack, verify
 from bitstream.coder import decode_tokens, encode_tokens
+from bitstream.container import Container, pack, part_bytes, unpack, verify
 from bitstream.errors import ChecksumMismatch, FormatError, Truncated
 from bitstream.header import Coding, Header
 

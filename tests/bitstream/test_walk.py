@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from bitstream.checks import ABSENT, check_bits
-from bitstream.coder import Frame, decode_prefix, decode_tokens, encode_tokens
+from bitstream.coder import decode_prefix, decode_tokens, encode_tokens
 from bitstream.errors import ChecksumMismatch, FormatError, Truncated
 from bitstream.header import Coding
 from bitstream.masks import mask_counts, runs
+from bitstream.walk import Frame
 
 FRAME = Frame(varied=True, check_bits=8, crc=12345)
 SHAPES, SIZES = [(3, 4), (6, 7), (6, 7), (6, 7)], (16, 8, 8, 5)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from bitstream.coder import total
+from bitstream.counts import total
 from tok1d_codec.cli import main
 from tok1d_codec.config import TokenizerConfig
 from tok1d_codec.models import cards, store

@@ -73,6 +73,7 @@ def test_a_part_of_a_picture_hides_no_failure(model, album, run):
 def test_a_single_output_is_a_file_unless_it_is_a_folder(model, album, run):
     assert run("encode", "cat.png", "-o", "new.t1d")[0] == 0 and (album / "new.t1d").is_file()
     assert run("encode", "cat.png", "-o", "new/")[0] == 0 and (album / "new/cat.t1d").is_file()
+    assert run("encode", "cat.png", "-o", "new.v2/")[0] == 0 and (album / "new.v2/cat.t1d").is_file()
     assert run("encode", "cat.png", "-o", "made")[0] == 0 and (album / "made/cat.t1d").is_file()
     assert run("encode", "a/one.png", "-o", "new")[0] == 0 and (album / "new/one.t1d").is_file()
     assert run("decode", "new/one.t1d", "-o", "one.webp")[0] == 0 and (album / "one.webp").is_file()

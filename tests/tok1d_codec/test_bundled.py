@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from bitstream.coder import CountsModel, Group
 from bitstream.container import unpack
+from bitstream.counts import CountsModel, Group
 from tok1d_codec import codec
 from tok1d_codec.models.cards import CARDS, card_by_id, card_by_name
 from tok1d_codec.models.store import load_model, load_prior, read_weights, weight_path

@@ -12,14 +12,11 @@ from bitstream.container import unpack
 from tok1d_codec import codec
 from tok1d_codec.nn.faces import find_faces
 from tok1d_codec.regions import FAVOUR, FEATURE_FAVOUR, favoured, find_regions
+from tok1d_codec.tensors import to_image
 
 EYES_AND_MOUTH = (195, 95, 250, 155)  # of scikit-image's astronaut, within her face
 FEATURES = [(198, 98, 212, 106), (238, 100, 252, 108), (205, 132, 243, 149)]  # each eye, the mouth
 HEAD = (160, 20, 295, 200)
-
-
-def as_image(pixels: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
 
 
 def holds(outer: tuple, inner: tuple) -> bool:
@@ -30,7 +27,7 @@ def holds(outer: tuple, inner: tuple) -> bool:
 def test_a_face_is_found_at_any_size(scale):
     side = round(512 * scale)
     pixels = np.asarray(Image.fromarray(skimage.data.astronaut()).resize((side, side)))
-    (found,) = find_faces(as_image(pixels))
+    (found,) = find_faces(to_image(pixels))
     box, *features = ([edge / scale for edge in box] for box in (found.box, *found.features))
     assert holds(HEAD, box) and holds(box, EYES_AND_MOUTH)
     for feature, inner in zip(features, FEATURES, strict=True):
@@ -41,7 +38,7 @@ def test_a_face_is_found_at_any_size(scale):
 def test_faces_lie_where_they_are():
     astronaut = skimage.data.astronaut()[:256, 64:384]
     pair = np.concatenate([astronaut, astronaut[:, ::-1]], axis=1)
-    left, right = sorted(face.box for face in find_faces(as_image(pair)))
+    left, right = sorted(face.box for face in find_faces(to_image(pair)))
     for found, moved in ((left, lambda x: x + 64), (right, lambda x: 64 + 640 - x)):
         edges = sorted(moved(x) for x in (found[0], found[2]))
         here = (edges[0], found[1], edges[1], found[3])
@@ -51,15 +48,15 @@ def test_faces_lie_where_they_are():
 def test_a_face_at_the_edge_stays_in_the_picture():
     astronaut = skimage.data.astronaut()[60:300, 175:400]  # a little of her forehead and of a temple are outside
     for pixels in (astronaut, astronaut[::-1, ::-1]):
-        for face in find_faces(as_image(pixels)):
+        for face in find_faces(to_image(pixels)):
             for left, top, right, bottom in (face.box, *face.features):
                 assert 0 <= left < right <= 225 and 0 <= top < bottom <= 240
-    assert len(find_faces(as_image(astronaut))) == 1
+    assert len(find_faces(to_image(astronaut))) == 1
 
 
 @pytest.mark.parametrize("name", ["chelsea", "coffee", "rocket"])
 def test_other_things_are_no_faces(name):
-    assert find_faces(as_image(getattr(skimage.data, name)())) == []
+    assert find_faces(to_image(getattr(skimage.data, name)())) == []
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 400), (40, 31), (32, 3000), (3000, 33), (1600, 1540)])
@@ -82,8 +79,8 @@ def test_a_face_gets_more_of_the_same_bytes(tiny_model):
 
 
 def test_eyes_and_mouth_come_first():
-    face = find_faces(as_image(skimage.data.astronaut()))[0]
-    found = find_regions(as_image(skimage.data.astronaut()), faces=True, text=False)
+    face = find_faces(to_image(skimage.data.astronaut()))[0]
+    found = find_regions(to_image(skimage.data.astronaut()), faces=True, text=False)
     assert found == [(face.box, FAVOUR), *((feature, FEATURE_FAVOUR) for feature in face.features)]
     (ranks,) = favoured([np.ones((32, 32))], [16], found)
     assert ranks[102 // 16, 205 // 16] == ranks[140 // 16, 224 // 16] == FEATURE_FAVOUR  # an eye, the mouth

@@ -21,6 +21,7 @@ from tok1d_codec.nn.blocks import pad_to_multiples
 from tok1d_codec.prior.integer import PREFIX, IntegerPrior
 from tok1d_codec.prior.static import StaticTables, table_from_hits
 from tok1d_codec.rate import keep_most_urgent
+from tok1d_codec.tensors import to_image
 from tok1d_codec.tokenizer import refine
 from tok1d_codec.tokenizer.fine import blend
 from tok1d_codec.tokenizer.search import deepest
@@ -38,10 +39,6 @@ def photo() -> np.ndarray:
     return np.ascontiguousarray(astronaut()[20:185, 150:363])  # 165 x 213: 6 x 7 patches, 11 x 14 blocks
 
 
-def as_image(pixels: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
-
-
 @pytest.fixture(scope="module", params=[0, 8], ids=["plain", "branch"])
 def model(request, tiny_model, photo) -> Model:
     """Three levels of random weights, then two fine ones that were fitted to what they leave over; with a branch or not."""
@@ -53,7 +50,7 @@ def model(request, tiny_model, photo) -> Model:
     if branch := tokenizer.decoder.head.fine:
         branch.out.weight.normal_(std=0.02)
     tokenizer.load_state_dict(tiny_model.tokenizer.state_dict(), strict=False)
-    image = pad_to_multiples(as_image(photo), config.patch)
+    image = pad_to_multiples(to_image(photo), config.patch)
     rest = image - tokenizer.decode(tiny_model.tokenizer.encode(image), *image.shape[-2:])
     torch.manual_seed(0)
     fit(tokenizer.fine, torch.nn.functional.pixel_unshuffle(rest, BLOCK).flatten(2)[0].T)
@@ -73,7 +70,7 @@ def squared_error(model: Model, data: bytes, photo: np.ndarray) -> float:
 
 def test_tokens_take_away_what_they_say(model, photo, monkeypatch):
     monkeypatch.setattr("tok1d_codec.tokenizer.fine.blend", lambda x, block, reach: x)  # comes after
-    fine, image = model.tokenizer.fine, as_image(photo)[..., :160, :208]
+    fine, image = model.tokenizer.fine, to_image(photo)[..., :160, :208]
     rest = image - image.mean((2, 3), keepdim=True)
     found, gains = fine.encode(rest)
     tokens = deepest(found)
@@ -86,7 +83,7 @@ def test_tokens_take_away_what_they_say(model, photo, monkeypatch):
 
 
 def test_fine_tokens_depend_on_how_many_of_a_block_are_kept(model, photo):
-    fine, image = model.tokenizer.fine, as_image(photo)[..., :160, :208]
+    fine, image = model.tokenizer.fine, to_image(photo)[..., :160, :208]
     rest = image - image.mean((2, 3), keepdim=True)
     nearest = fine.quantizer.encode(fine.components(rest))
     (first, second), _ = fine.encode(rest)
@@ -95,7 +92,7 @@ def test_fine_tokens_depend_on_how_many_of_a_block_are_kept(model, photo):
     errors = [(rest - fine.pixels(tokens)).square().sum() for tokens in (nearest, [first[:, 1], second[:, 1]])]
     assert errors[1] < errors[0]
 
-    tokens, urgency = ([x[0].numpy() for x in part] for part in model.tokenizer.rank(as_image(photo)))
+    tokens, urgency = ([x[0].numpy() for x in part] for part in model.tokenizer.rank(to_image(photo)))
     *_, first, second = keep_most_urgent(tokens, urgency, sum(u.size for u in urgency[:-1]) - 30)
     assert (second != ABSENT).any() and ((first != ABSENT) & (second == ABSENT)).any()
     expected = np.where(second == ABSENT, tokens[-2][0], tokens[-2][1])
@@ -112,7 +109,7 @@ def test_pixels_are_added_strip_by_strip(model, monkeypatch):
 
 
 def test_fine_tokens_stand_only_where_all_others_do(model, photo):
-    tokens, urgency = model.tokenizer.rank(as_image(photo))
+    tokens, urgency = model.tokenizer.rank(to_image(photo))
     assert [t.shape[-2:] for t in tokens] == [(3, 4), (6, 7), (6, 7), (11, 14), (11, 14)]
     tokens, urgency = ([x[0].numpy() for x in part] for part in (tokens, urgency))
     partly = 0
@@ -150,11 +147,16 @@ def test_the_prefixes_of_a_file_are_coarser_pictures(model, photo):
     assert errors[0][0] > errors[1][0] > errors[2][0] and [complete for _, complete in errors][-1] == 5
 
 
-def test_tokens_are_those_of_encode(model, photo):
-    tokens = codec.tokenize(photo, model)
-    assert [t.shape for t in tokens] == model.card.token_shapes(165, 213)
-    assert [t.shape for t in codec.tokenize(photo, model, 4)] == model.card.token_shapes(165, 213, 4)
-    plain = model.tokenizer.encode(as_image(photo))
+@pytest.mark.parametrize("levels", [None, 4])
+def test_tokens_are_those_of_files(model, photo, levels):
+    tokens = codec.tokenize(photo, model, levels)
+    assert [t.shape for t in tokens] == model.card.token_shapes(165, 213, levels)
+    written = codec.read_tokens(unpack(codec.encode(photo, model, levels or 5)), model.card, model.prior).levels
+    assert all(np.array_equal(a, b) for a, b in zip(tokens, written, strict=True)) and len(np.unique(tokens[-1])) > 5
+
+
+def test_the_nearest_tokens_have_the_same_shapes(model, photo):
+    plain = model.tokenizer.encode(to_image(photo))
     assert [tuple(t.shape[1:]) for t in plain] == model.card.token_shapes(165, 213)
 
 
@@ -166,7 +168,7 @@ def squared(original: torch.Tensor):
 def test_effort_finds_fine_tokens_anew(model, photo, monkeypatch, region):
     monkeypatch.setattr(refine, "REGION", region)
     monkeypatch.setattr(refine, "CONTEXT", min(region, 8))
-    image = as_image(photo)
+    image = to_image(photo)
     tokens, urgency = model.tokenizer.rank(image)
     first = keep_most_urgent([t[0].numpy() for t in tokens], [u[0].numpy() for u in urgency], 150)
     first = [torch.from_numpy(t)[None] for t in first]
@@ -183,13 +185,12 @@ def test_effort_finds_fine_tokens_anew(model, photo, monkeypatch, region):
         assert [attempts[0].loss, given.loss] == pytest.approx([end, start], rel=1e-4)
 
 
-def test_effort_leaves_files_without_fine_levels_as_they_are_made(model, photo):
-    data = codec.encode(photo, model, 2, effort=1)
-    assert len(codec.read_tokens(unpack(data), model.card, model.prior).levels) == 2
+def test_effort_leaves_files_of_whole_levels_as_they_are_made(model, photo):
+    assert codec.encode(photo, model, 2, effort=1) == codec.encode(photo, model, 2)
 
 
 def test_what_is_drawn_changes_with_fine_tokens_and_only_around_them(model, photo):
-    tokenizer, image = model.tokenizer, as_image(photo)
+    tokenizer, image = model.tokenizer, to_image(photo)
     tokens = tokenizer.encode(image)
     left = [torch.where(torch.arange(t.shape[2]) < 4, t, -1) for t in tokens[3:]]
     coarse, whole = tokenizer.decode(tokens[:3], 165, 213), tokenizer.decode([*tokens[:3], *left], 165, 213)
@@ -201,7 +202,7 @@ def test_what_is_drawn_changes_with_fine_tokens_and_only_around_them(model, phot
 
 
 def test_tiles_give_what_one_pass_gives(model, photo, monkeypatch):
-    image = as_image(photo)
+    image = to_image(photo)
     tokens = model.tokenizer.encode(image)
     whole = model.tokenizer.decode(tokens, 165, 213)
     monkeypatch.setattr("tok1d_codec.tokenizer.t1d.TILE", 1)

@@ -185,6 +185,12 @@ def test_an_interrupted_import_leaves_nothing(tiny_release, monkeypatch):
         patch.setattr(os, "fsync", fail)
         import_titok(NAME, tiny_release)
     assert files() == [] and read_record(NAME) is None
+    import_titok(NAME, tiny_release)
+    before = read_record(NAME)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
+        patch.setattr(os, "fsync", fail)
+        import_titok(NAME, tiny_release, force=True)
+    assert before and read_record(NAME) == before
 
 
 def test_a_stored_file_that_changed_is_not_run(tiny_release):

@@ -22,6 +22,7 @@ from tok1d_codec.prior.network import PriorNetwork
 from tok1d_codec.prior.static import StaticTables, table_from_hits
 from tok1d_codec.rate import keep_most_urgent
 from tok1d_codec.regions import favoured
+from tok1d_codec.tensors import to_image
 from tok1d_codec.tokenizer import refine
 from tok1d_codec.tokenizer.search import deepest
 from tok1d_codec.tokenizer.t1d import T1DTokenizer
@@ -39,10 +40,6 @@ def photo() -> np.ndarray:
     return np.ascontiguousarray(astronaut()[20:185, 150:363])  # 165 x 213: 6 x 7 patches, 21 x 27 blocks
 
 
-def as_image(pixels: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
-
-
 @pytest.fixture(scope="module")
 def model(tiny_model, photo) -> Model:
     """Three levels of random weights, two fine ones and two letter ones that were fitted to what is left over."""
@@ -54,7 +51,7 @@ def model(tiny_model, photo) -> Model:
     tokenizer = T1DTokenizer(config).eval().requires_grad_(False)
     tokenizer.decoder.head.fine.out.weight.normal_(std=0.02)
     tokenizer.load_state_dict(tiny_model.tokenizer.state_dict(), strict=False)
-    image = as_image(photo)[..., :160, :208]
+    image = to_image(photo)[..., :160, :208]
     tokens = tiny_model.tokenizer.encode(image)
     for levels in (tokenizer.fine, tokenizer.letters):
         rest = tokenizer.left_over(image, tokens)
@@ -82,7 +79,7 @@ def squared_error(model: Model, data: bytes, photo: np.ndarray, box: tuple[int, 
 
 
 def test_letter_tokens_stand_only_where_all_others_do(model, photo):
-    tokens, urgency = ([x[0].numpy() for x in part] for part in model.tokenizer.rank(as_image(photo)))
+    tokens, urgency = ([x[0].numpy() for x in part] for part in model.tokenizer.rank(to_image(photo)))
     assert [t.shape[-2:] for t in tokens] == model.card.token_shapes(165, 213)
     seen = 0
     for kept in (0, 42, 120, 300, 600, sum(u.size for u in urgency)):
@@ -116,9 +113,9 @@ def test_favoured_places_stay_within_each_other():
 
 
 def test_letter_levels_are_for_what_is_favoured(model, photo):
-    few, urgency = model.tokenizer.rank(as_image(photo), [])
-    some, ranks = model.tokenizer.rank(as_image(photo), [BOX])
-    many, all_ranks = model.tokenizer.rank(as_image(photo))
+    few, urgency = model.tokenizer.rank(to_image(photo), [])
+    some, ranks = model.tokenizer.rank(to_image(photo), [BOX])
+    many, all_ranks = model.tokenizer.rank(to_image(photo))
     assert [len(few), len(urgency), len(some), len(many)] == [5, 4, 7, 7] and all(map(torch.equal, few, many))
     assert all(map(torch.equal, few, some)) and all(map(torch.equal, urgency, ranks))
     inside = torch.zeros(21, 27, dtype=torch.bool)
@@ -147,14 +144,14 @@ def test_only_what_is_favoured_is_decoded_for_it(model, photo, monkeypatch, many
     monkeypatch.setattr(
         model.tokenizer.decoder, "pixels", lambda x, *rest: decoded.append(x.shape[1] * x.shape[2]) or pixels(x, *rest)
     )
-    model.tokenizer.rank(as_image(photo), [(40, 64, 60, 95)])
+    model.tokenizer.rank(to_image(photo), [(40, 64, 60, 95)])
     assert decoded == [6 * 7, patches]
 
 
 def test_tiles_of_what_is_favoured_leave_no_trace(model, photo, monkeypatch):
-    whole = model.tokenizer.rank(as_image(photo))
+    whole = model.tokenizer.rank(to_image(photo))
     monkeypatch.setattr("tok1d_codec.tokenizer.t1d.TILE", 2)  # patches
-    part = model.tokenizer.rank(as_image(photo), [BOX])
+    part = model.tokenizer.rank(to_image(photo), [BOX])
     for level in (5, 6):
         assert torch.equal(part[0][level][..., 3:9, 5:15], whole[0][level][..., 3:9, 5:15])
 
@@ -168,7 +165,7 @@ def squared(original: torch.Tensor):
 def test_effort_finds_letter_tokens_anew(model, photo, monkeypatch, region, steps):
     monkeypatch.setattr(refine, "REGION", region)
     monkeypatch.setattr(refine, "CONTEXT", min(region, 8))
-    image = as_image(photo)
+    image = to_image(photo)
     tokens, urgency = model.tokenizer.rank(image)
     first = keep_most_urgent([t[0].numpy() for t in tokens], [u[0].numpy() for u in urgency], 500)
     first = [torch.from_numpy(t)[None] for t in first]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from bitstream.coder import Coding, Group, decode_tokens, encode_tokens, total
-from bitstream.counts import information
+from bitstream.coder import Coding, decode_tokens, encode_tokens
+from bitstream.counts import Group, information, total
 from tok1d_codec.errors import WrongWeights
 from tok1d_codec.prior import integer
 from tok1d_codec.prior.integer import OFFSETS, IntegerPrior

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bitstream.coder import Group
 from bitstream.container import CHECKSUM_BYTES, unpack
+from bitstream.counts import Group
 from bitstream.errors import ChecksumMismatch, FormatError, Truncated
 from bitstream.header import pack_header
 from tok1d_codec import codec

@@ -11,6 +11,7 @@ from bitstream.container import unpack
 from tok1d_codec import codec, effort
 from tok1d_codec.effort import STEPS, check_effort, perceptual_loss, whole_loss
 from tok1d_codec.rate import keep_most_urgent
+from tok1d_codec.tensors import to_image
 from tok1d_codec.tokenizer import refine
 
 
@@ -39,10 +40,6 @@ def judge_by(monkeypatch, loss) -> None:
     monkeypatch.setattr(codec, "whole_loss", lambda restored, original: loss(original)(restored).item())
 
 
-def as_image(pixels: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
-
-
 def sparse(tokenizer, image: torch.Tensor, kept: int) -> list[torch.Tensor]:
     """Tokens of an image of which only the most urgent are there."""
     tokens, urgency = tokenizer.rank(image)
@@ -51,7 +48,7 @@ def sparse(tokenizer, image: torch.Tensor, kept: int) -> list[torch.Tensor]:
 
 
 def test_refined_tokens_decode_to_less_loss_and_lie_where_they_lay(tiny_model, photo):
-    tokenizer, image = tiny_model.tokenizer, as_image(photo)
+    tokenizer, image = tiny_model.tokenizer, to_image(photo)
     first = sparse(tokenizer, image, 20)
     best, given = tokenizer.refine(image, first, squared, 8)
     assert all(torch.equal(a < 0, b < 0) for a, b in zip(first, best.indices, strict=True))
@@ -63,7 +60,7 @@ def test_refined_tokens_decode_to_less_loss_and_lie_where_they_lay(tiny_model, p
 
 
 def test_a_search_without_steps_or_without_success_changes_nothing(tiny_model, photo, monkeypatch):
-    tokenizer, image = tiny_model.tokenizer, as_image(photo)
+    tokenizer, image = tiny_model.tokenizer, to_image(photo)
     assert tokenizer.refine(image, tokenizer.encode(image), squared, 0) == []
     plain, calls = codec.encode(photo, tiny_model, 3), count()
     judge_by(monkeypatch, adding(calls))
@@ -82,7 +79,7 @@ def test_what_was_best_on_the_way_stands_where_the_last_step_made_it_worse(tiny_
 
 
 def test_of_files_that_had_to_be_cut_the_better_one_stands(tiny_model, photo, monkeypatch):
-    tokens, urgency = tiny_model.tokenizer.rank(as_image(photo))
+    tokens, urgency = tiny_model.tokenizer.rank(to_image(photo))
     data = codec.encode(photo, tiny_model, quality=60)
     given, urgency = codec.read_tokens(unpack(data), tiny_model.card, tiny_model.prior).levels, [u[0].numpy() for u in urgency]
 
@@ -92,7 +89,7 @@ def test_of_files_that_had_to_be_cut_the_better_one_stands(tiny_model, photo, mo
     def refined(*terms: float) -> bytes:
         judge_by(monkeypatch, adding(terms))
         limit = len(data) - 3  # so that every file must be cut
-        found = codec._refined(given, urgency, as_image(photo), tiny_model, 3, file_of, limit, False)
+        found = codec._refined(given, urgency, to_image(photo), tiny_model, 3, file_of, limit, False)
         assert len(file_of(found)) <= limit
         return file_of(found)
 
@@ -135,7 +132,7 @@ def test_a_bar_counts_the_passes_only_where_it_is_asked_for(tiny_model, photo, c
 def test_squares_of_a_large_picture_are_each_refined(tiny_model, photo, monkeypatch):
     monkeypatch.setattr(refine, "REGION", 2)
     monkeypatch.setattr(refine, "CONTEXT", 2)
-    image = as_image(np.tile(photo, (3, 2, 1))[:250])  # 8 x 10 patches
+    image = to_image(np.tile(photo, (3, 2, 1))[:250])  # 8 x 10 patches
     tokenizer = tiny_model.tokenizer
     first = sparse(tokenizer, image, 100)
     (found, loss), (given, _) = tokenizer.refine(image, first, squared, 4)
@@ -151,7 +148,7 @@ def test_a_square_that_got_worse_stays_as_it_was(tiny_model, photo, monkeypatch)
     monkeypatch.setattr(refine, "REGION", 2)
     monkeypatch.setattr(refine, "CONTEXT", 2)
     monkeypatch.setattr(refine, "RATE", 1.0)
-    image = as_image(np.tile(photo, (1, 2, 1))[:64, :256])  # 2 x 8 patches: four squares
+    image = to_image(np.tile(photo, (1, 2, 1))[:64, :256])  # 2 x 8 patches: four squares
     first = tiny_model.tokenizer.encode(image)
     found = tiny_model.tokenizer.refine(image, first, adding([1, 0] + [0, 1] * 3), 1)[0].indices
     changed = sum((a != b).float() for a, b in zip(first[1:], found[1:]))[0]
@@ -177,9 +174,9 @@ def test_effort_never_makes_a_file_worse(tiny_model, photo, target, size):
     plain = codec.encode(pixels, tiny_model, **target)
     better = codec.encode(pixels, tiny_model, **target, effort=4)
     assert "size" not in target or len(better) <= target["size"]
-    loss = perceptual_loss(torch.device("cpu"))(as_image(pixels))
+    loss = perceptual_loss(torch.device("cpu"))(to_image(pixels))
     if not codec.unpack(plain).header.scale:
-        losses = [loss(as_image(codec.decode(data, tiny_model))).item() for data in (plain, better)]
+        losses = [loss(to_image(codec.decode(data, tiny_model))).item() for data in (plain, better)]
         assert losses[1] <= losses[0] + 1e-4  # rounding of pixels
     assert codec.decode(better, tiny_model).shape == pixels.shape
 
@@ -190,12 +187,12 @@ def test_effort_works_where_gradients_are_off(tiny_model, photo, mode):
     better = codec.encode(photo, tiny_model, 3, effort=2)
     with mode():
         assert codec.encode(photo, tiny_model, 3, effort=2) == better
-        assert whole_loss(as_image(photo), as_image(photo)) == 0
+        assert whole_loss(to_image(photo), to_image(photo)) == 0
 
 
 def test_the_loss_of_a_large_picture_is_the_mean_of_its_squares(photo, monkeypatch):
     monkeypatch.setattr(effort, "SQUARE", 64)
-    one, other = as_image(photo), as_image(photo[:, ::-1].copy())
+    one, other = to_image(photo), to_image(photo[:, ::-1].copy())
     parts = [whole_loss(one[..., y : y + 64, x : x + 64], other[..., y : y + 64, x : x + 64])
              for y in (0, 64) for x in (0, 64, 128)]  # fmt: skip
     areas = [64 * 64, 64 * 64, 64 * 32, 32 * 64, 32 * 64, 32 * 32]

@@ -14,12 +14,9 @@ from tok1d_codec import codec
 from tok1d_codec.nn import text
 from tok1d_codec.nn.text import find_text
 from tok1d_codec.regions import FAVOUR, TEXT_FAVOUR, find_regions
+from tok1d_codec.tensors import to_image
 
 WORDS = "White water 1984"
-
-
-def as_image(pixels: np.ndarray | Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
 
 
 def written(words: str, size: int, place: tuple[int, int], angle: float = 0) -> tuple[Image.Image, np.ndarray]:
@@ -33,7 +30,7 @@ def written(words: str, size: int, place: tuple[int, int], angle: float = 0) -> 
 
 
 def boxes_in(picture: np.ndarray | Image.Image) -> list:
-    return [box for box, _ in find_text(as_image(picture))]
+    return [box for box, _ in find_text(to_image(picture))]
 
 
 def around(boxes: list) -> np.ndarray:
@@ -80,7 +77,7 @@ def test_lines_of_a_page_are_found():
 
 
 def test_lines_are_favoured_as_they_are_certain(monkeypatch):
-    picture = as_image(written(WORDS, 24, (180, 250))[0])
+    picture = to_image(written(WORDS, 24, (180, 250))[0])
     sure = text._network()(torch.nn.functional.pad(picture, (0, 29, 0, 20)) * 2 - 1)
     for mean, certainty, favour in ((0.95, 1, TEXT_FAVOUR), (0.86, 0.5, (FAVOUR * TEXT_FAVOUR) ** 0.5), (0.801, 0.01, FAVOUR)):
         monkeypatch.setattr(text, "_network", lambda: lambda image: (sure > text.WITHIN) * mean)  # noqa: B023
@@ -93,11 +90,11 @@ def test_lines_are_favoured_as_they_are_certain(monkeypatch):
 
 @pytest.mark.parametrize("name", ["chelsea", "coffee", "rocket"])
 def test_other_things_are_no_text(name):
-    assert find_text(as_image(getattr(skimage.data, name)())) == []
+    assert find_text(to_image(getattr(skimage.data, name)())) == []
 
 
 def test_letters_as_high_as_the_picture_are_left_alone(monkeypatch):
-    picture = as_image(written("Wh", 180, (60, 40))[0])
+    picture = to_image(written("Wh", 180, (60, 40))[0])
     assert find_text(picture) == []
     monkeypatch.setattr(text, "TALL", 1)
     monkeypatch.setattr(text, "LEGIBLE", 1000)

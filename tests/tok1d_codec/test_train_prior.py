@@ -11,19 +11,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bitstream.coder import Group
+from bitstream.counts import Group
 from tok1d_codec.cli import main
 from tok1d_codec.errors import MissingData, OutputExists, WrongWeights
 from tok1d_codec.models.store import read_weights
-from tok1d_codec.prior.integer import PREFIX, EXACT, IntegerPrior, check
+from tok1d_codec.prior.integer import EXACT, PREFIX, IntegerPrior, check
 from tok1d_codec.prior.network import PriorNetwork, PriorShape
 from tok1d_codec.tokenizer.search import choose, search
-from tok1d_codec.train.loop import Hardware
 from tok1d_codec.train.batches import HIGH, LOW, Batch, ask, inside, phase_groups, random_thresholds, spread_thresholds
+from tok1d_codec.train.loop import Hardware
+from tok1d_codec.train.model_files import keep_prior
 from tok1d_codec.train.prior import PriorConfig, PriorTrainer
 from tok1d_codec.train.prior_figures import measure
 from tok1d_codec.train.prior_run import _tokens
-from tok1d_codec.train.model_files import keep_prior
 from tok1d_codec.train.state import RunFolder
 from tok1d_codec.train.tokens import TokenSet, tokenize
 

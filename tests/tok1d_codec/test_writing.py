@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from tok1d_codec.cli import expected_failure
 from tok1d_codec.train.model_files import keep_prior, write_weights
+from tok1d_codec.train.state import RunFolder
 from tok1d_codec.train.tokens import TokenSet
 
 BIG = torch.zeros(100_000)
@@ -41,6 +43,32 @@ def test_a_full_disk(tmp_path, kind):
     message, code = expected_failure(caught.value)
     assert code == 1 and message.startswith(str(path)) and "\n" not in message
     assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == b"old"
+
+
+def test_a_full_disk_loses_no_checkpoint_and_no_log(tmp_path):
+    run = RunFolder(tmp_path)
+    run.save({"step": 1})
+    for step in range(50):
+        run.log({"step": step, "loss": 0.123456789})
+    for write in (lambda: run.save({"step": BIG}), lambda: run.rewind(49)):
+        with pytest.raises(OSError, match="too large"), small_files():
+            write()
+    assert run.load() == {"step": 1} and len(run.records()) == 50
+    assert set(tmp_path.iterdir()) == {run.checkpoint, run.log_file}
+    run.log_file.write_text('{"step": 0}\n{"step": 1, "validation": {"psnr": 20.5}')
+    assert run.records() == [{"step": 0}]
+
+
+def test_who_may_read_a_file_is_up_to_its_owner(tmp_path):
+    path, before = tmp_path / "a.safetensors", os.umask(0o077)
+    try:
+        write_weights({"a": BIG}, {}, path)
+        assert path.stat().st_mode & 0o777 == 0o600
+        path.chmod(0o640)
+        write_weights({"a": BIG}, {}, path)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_a_folder_that_is_not_there(tmp_path):

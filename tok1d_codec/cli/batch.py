@@ -41,7 +41,8 @@ def pairs(names: Sequence[Path], out: str | None, suffixes: Collection[str], end
             raise click.UsageError("give IN and OUT, or any number of IN and -o OUT")
         return [(names[0], names[1])]
     folders = {name for name in names if name.is_dir()}
-    if len(names) == 1 and not folders and (Path(out).suffix or out == str(STREAM)) and not os.path.isdir(out):
+    is_file = Path(out).suffix and not out.endswith(("/", os.sep)) and not os.path.isdir(out)
+    if len(names) == 1 and not folders and (is_file or out == str(STREAM)):
         return [(names[0], Path(out))]
     if STREAM in names or out == str(STREAM):
         raise click.UsageError("- is one input or one output; it cannot stand for several, nor for a folder")

@@ -24,16 +24,21 @@ from tok1d_codec.cli.options import FILE, say, use_threads
 def compare(sources: tuple[Path, ...], target: Path, rates_bpp: tuple[float, ...], width: int | None,
             effort: int | None, model: str, device: str, threads: int | None, force: bool) -> None:  # fmt: skip
     """Show the pictures IN at several rates, each beside WebP of the same number of bytes."""
-    from bench.contact_sheet import contact_sheet, shrunk
-    from tok1d_codec.image.io import check_output, output_format, read_picture, write_picture
+    from bench.contact_sheet import contact_sheet, sheet_size, shrunk
+    from tok1d_codec.image.files import check_output
+    from tok1d_codec.image.io import check_size, output_format, read_picture, write_picture
 
     output_format(target)
     check_output(target, force)
     pictures = [(source, read_picture(source)) for source in sources]
     use_threads(threads)
-    from bench.showcase import RATES_BPP, pairs, sheet_rows
+    from bench.showcase import RATES_BPP, blank_rows, pairs, sheet_rows
     from tok1d_codec.models.store import load_model
 
+    blank = [row for source, picture in pictures for row in blank_rows(source.stem, picture.pixels, rates_bpp or RATES_BPP)]
+    size = sheet_size(blank)
+    share = min(1.0, (width or size[0]) / size[0])
+    check_size(*(round(share * side) for side in size), output_format(target))
     loaded, rows = load_model(model, device=device), []
     for source, picture in pictures:
         for note in picture.notes:

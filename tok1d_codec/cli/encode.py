@@ -77,7 +77,8 @@ def encode(names: tuple[Path, ...], out: str | None, quality: float | None, bpp:
     reported, and the others are encoded. One of -q, --bpp, --size and --levels says how large a file may be.
     """
     from bitstream.container import part_bytes, unpack
-    from tok1d_codec.image.io import SUFFIXES, atomic_write, check_output, read_picture
+    from tok1d_codec.image.files import atomic_write, check_output
+    from tok1d_codec.image.io import SUFFIXES, read_picture
     from tok1d_codec.models.cards import card_by_name
     from tok1d_codec.regions import checked_boxes
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from . import options
 from ..errors import MissingData, OutputExists
+from . import options
 
 
 @click.group()

@@ -29,6 +29,7 @@ _OPTIONS = {
     "WEBP": {"quality": 95},
     "TIFF": {"compression": "tiff_adobe_deflate"},
 }
+_LONGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels a side
 _pillow = threading.RLock()
 
 
@@ -106,6 +107,7 @@ def write_picture(
     """
     kind = output_format(target, format)
     check_output(target, force)
+    check_size(pixels.shape[1], pixels.shape[0], kind)
     buffer = io.BytesIO()
     try:
         Image.fromarray(pixels).save(buffer, kind, **_OPTIONS[kind])
@@ -113,6 +115,13 @@ def write_picture(
         size = f"{pixels.shape[1]}x{pixels.shape[0]}"
         raise BadPicture(f"{kind} cannot hold {size} pixels ({error}); write PNG or TIFF") from error
     atomic_write(target, buffer.getvalue(), force)
+
+
+def check_size(width: int, height: int, kind: str) -> None:
+    """Size of a picture in pixels, its format as Pillow has it -> nothing. Raises: BadPicture if it cannot hold that."""
+    most = _LONGEST.get(kind, max(width, height))
+    if max(width, height) > most:
+        raise BadPicture(f"{kind} cannot hold {width}x{height} pixels, at most {most} a side; write PNG or TIFF")
 
 
 def output_format(target: str | os.PathLike, format: str | None = None) -> str:

@@ -200,7 +200,6 @@ def _store(target: Path, row: Released, weights: dict[str, Tensor]) -> None:
     """Checked weights -> NAME.safetensors, then NAME.json."""
     from safetensors.torch import save_file
 
-    record_file = target.with_suffix(".json")
     with whole(target) as temporary:
         save_file(weights, temporary, metadata={"family": "titok", "config": row.config.to_json()})
         record = {
@@ -213,5 +212,4 @@ def _store(target: Path, row: Released, weights: dict[str, Tensor]) -> None:
             "licence": row.licence,
             "source": f"https://huggingface.co/{row.hub}",
         }
-        record_file.unlink(missing_ok=True)  # from here on, what was imported before is gone
-    atomic_write(record_file, json.dumps(record, indent=2).encode() + b"\n", force=True)
+    atomic_write(target.with_suffix(".json"), json.dumps(record, indent=2).encode() + b"\n", force=True)

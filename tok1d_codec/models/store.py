@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import safe_open
 
-from bitstream.coder import CountsModel
-from bitstream.counts import checked_counts
+from bitstream.counts import CountsModel, checked_counts
 
 from ..errors import MissingData, WrongWeights
 from ..prior.integer import PREFIX, IntegerPrior

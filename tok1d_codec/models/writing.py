@@ -19,11 +19,13 @@ def whole(path: Path) -> Iterator[Path]:
     After an error nothing has changed. Raises: OSError, also for what safetensors raises where it cannot write.
     """
     temporary = path.with_name(f".t1d-{secrets.token_hex(6)}.tmp")
+    temporary.touch()
+    mode = (path if path.is_file() else temporary).stat().st_mode  # safetensors has one of its own
     try:
         yield temporary
-        temporary.chmod(0o644)
         with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
+        temporary.chmod(mode)
         os.replace(temporary, path)
     except SafetensorError as error:
         raise OSError(errno.EIO, str(error), str(path)) from None

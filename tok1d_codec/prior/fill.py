@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bitstream.coder import CountsModel, Group
+from bitstream.counts import CountsModel, Group
 from bitstream.masks import alive_after
 
 CHUNK = 1024  # rows of counts at once

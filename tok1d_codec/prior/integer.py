@@ -15,7 +15,7 @@ from functools import cache
 
 import numpy as np
 
-from bitstream.coder import Group, total
+from bitstream.counts import Group, total
 
 from ..errors import WrongWeights
 

@@ -48,7 +48,7 @@ class Tokenizer(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) in [0, 1], any size -> indices of all levels."""
+        """(B, 3, H, W) in [0, 1], any size -> indices of all levels, each the nearest; files hold those of `rank`."""
 
     def rank(self, images: Tensor, boxes: Sequence[Box] | None = None) -> tuple[list[Tensor], list[Tensor] | None]:
         """(B, 3, H, W) in [0, 1] -> the best tokens, and which are due first: the larger, the sooner.

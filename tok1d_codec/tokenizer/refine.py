@@ -22,7 +22,7 @@ RATE = 0.08  # root mean square of the first step, falling to 0; latents are of 
 FINE_RATE = 0.3  # the same for fine levels, in shares of what is left over
 MANY = 10  # steps; where n are more, each is shorter by the root of n / MANY
 FLOOR = 0.01  # of the curvature along a direction, as a share of the largest one
-REGION = 16  # patches; larger pictures are refined square by square
+REGION = 16  # patches; pictures that are larger than this and what goes around it are refined square by square
 CONTEXT = 8  # patches around a square that are decoded with it, as they are
 
 

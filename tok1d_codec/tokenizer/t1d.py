@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..boxes import Box, cells, grown, reached
+from ..boxes import Box, grown, reached
 from ..config import SIDE, TokenizerConfig
 from ..nn.blocks import ResidualBlock, TransformerBlock, Upsample, enlarged, pad_to_multiples, zero_init
 from .allocation import coarse_urgency, fine_urgency

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from ..errors import MissingData
+from ..image.files import atomic_write
 from .presets import TrainConfig
 
 T = TypeVar("T")
@@ -31,12 +33,9 @@ class RunFolder:
 
     def save(self, state: dict) -> None:
         """State -> checkpoint; a kill at any moment leaves the old one or the new one."""
-        partial = self.checkpoint.with_suffix(".partial")
-        with open(partial, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, self.checkpoint)
+        file = BytesIO()  # `torch.save` to a full disk raises no OSError
+        torch.save(state, file)
+        atomic_write(self.checkpoint, file.getvalue(), force=True)
 
     def load(self) -> dict:
         """The checkpoint, on the CPU. Raises: MissingData if there is none that can be read."""
@@ -60,15 +59,17 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
     def records(self) -> list[dict]:
-        """The log's whole lines; a kill may have cut one short."""
-        if not self.log_file.exists():
-            return []
-        return [json.loads(line) for line in self.log_file.read_text().splitlines() if line.endswith("}")]
+        """The log's whole lines; a kill or a full disk may have cut one short."""
+        found = []
+        for line in self.log_file.read_text().splitlines() if self.log_file.exists() else ():
+            with suppress(ValueError):
+                found.append(json.loads(line))
+        return found
 
     def rewind(self, step: int) -> None:
         """Drop what was logged after `step`: a resumed run takes those steps again."""
         kept = [json.dumps(record) + "\n" for record in self.records() if record.get("step", 0) <= step]
-        self.log_file.write_text("".join(kept))
+        atomic_write(self.log_file, "".join(kept).encode(), force=True)
 
 
 class Ema:
