@@ -69,7 +69,7 @@ def test_the_table_of_models_is_that_of_the_cards():
     rows = re.findall(r"^\| (\d+) \| (t1d-\d+) \| (\d+) \| (.+) \| (.+) \|$", SPEC, re.M)
     said = {}
     for number, name, patch, *columns in rows:
-        strides, sizes = (said[text[6:]][i] if text.startswith("as ") else numbers(text) for i, text in enumerate(columns))
+        strides, sizes = (said[text[3:]][i] if text.startswith("as ") else numbers(text) for i, text in enumerate(columns))
         said[name] = strides, sizes, (int(number), int(patch))
     assert said == {card.name: (card.strides, card.codebook_sizes, (card.id, card.patch)) for card in CARDS}
 

@@ -15,6 +15,7 @@ from bitstream.container import unpack
 from bitstream.masks import alive_after
 from tok1d_codec import codec
 from tok1d_codec.cli import main
+from tok1d_codec.effort import whole_loss
 from tok1d_codec.errors import MissingData, WrongWeights
 from tok1d_codec.models.store import Model
 from tok1d_codec.nn.blocks import pad_to_multiples
@@ -185,8 +186,11 @@ def test_effort_finds_fine_tokens_anew(model, photo, monkeypatch, region):
         assert [attempts[0].loss, given.loss] == pytest.approx([end, start], rel=1e-4)
 
 
-def test_effort_leaves_files_of_whole_levels_as_they_are_made(model, photo):
-    assert codec.encode(photo, model, 2, effort=1) == codec.encode(photo, model, 2)
+def test_effort_betters_files_without_fine_levels(model, photo):
+    files = [codec.encode(photo, model, 2, effort=effort) for effort in (0, 1)]
+    assert [len(codec.read_tokens(unpack(data), model.card, model.prior).levels) for data in files] == [2, 2]
+    plain, better = (whole_loss(to_image(codec.decode(data, model)), to_image(photo)) for data in files)
+    assert better < plain
 
 
 def test_what_is_drawn_changes_with_fine_tokens_and_only_around_them(model, photo):
