@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FAVOUR = 5.0  # how much more urgent tokens of a region of interest are
 FEATURE_FAVOUR = 10.0  # of the eyes and the mouth of a face
-TEXT_FAVOUR = 20.0  # of a line that is certainly text: it is small, and half of the tokens do not make it legible
+TEXT_FAVOUR = 20.0  # of a line of text, which is small, and which half of the tokens do not make legible
 
 
 def checked_boxes(boxes: Sequence[Box], height: int, width: int) -> list[Box]:
@@ -41,9 +41,7 @@ def find_regions(image: Tensor, faces: bool, text: bool) -> list[tuple[Box, floa
     found = []
     for face in find_faces(image) if faces else []:
         found += [(face.box, FAVOUR), *((box, FEATURE_FAVOUR) for box in face.features)]
-    for box, certainty in find_text(image) if text else []:
-        found.append((box, FAVOUR * (TEXT_FAVOUR / FAVOUR) ** certainty))
-    return found
+    return found + ([(box, TEXT_FAVOUR) for box in find_text(image)] if text else [])
 
 
 def favoured(

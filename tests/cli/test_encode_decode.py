@@ -15,6 +15,7 @@ from tok1d_codec.cli import main
 from tok1d_codec.cli.encode import encode
 from tok1d_codec.rate import DEFAULT_QUALITY
 from tok1d_codec.nn.faces import Face
+from tok1d_codec.regions import FAVOUR
 
 
 def pixels_of(source) -> np.ndarray:
@@ -198,8 +199,9 @@ def test_the_default_effort_is_the_one_that_the_help_names(model, run, folder, m
 
 @pytest.mark.parametrize("kind", ["faces", "text"])
 def test_faces_and_text_are_found_unless_told_not_to(model, run, folder, monkeypatch, kind):
-    found = {"faces": Face((0, 0, 32, 32), ()), "text": ((0, 0, 32, 32), 0.0)}[kind]
+    found = {"faces": Face((0, 0, 32, 32), ()), "text": (0, 0, 32, 32)}[kind]
     monkeypatch.setattr(f"tok1d_codec.nn.{kind}.find_{kind}", lambda image: [found])
+    monkeypatch.setattr("tok1d_codec.regions.TEXT_FAVOUR", FAVOUR)
     for name, option in {"found": [f"--{kind}"], "none": [f"--no-{kind}"], "box": [f"--no-{kind}", "--roi=0,0,32,32"]}.items():
         assert run("encode", "cat.png", f"{name}.t1d", "-q", 60, *option)[0] == 0
     found, none, box = ((folder / f"{name}.t1d").read_bytes() for name in ("found", "none", "box"))

@@ -13,7 +13,6 @@ from bitstream.container import unpack
 from tok1d_codec import codec
 from tok1d_codec.nn import text
 from tok1d_codec.nn.text import find_text
-from tok1d_codec.regions import FAVOUR, TEXT_FAVOUR, find_regions
 from tok1d_codec.tensors import to_image
 
 WORDS = "White water 1984"
@@ -27,10 +26,6 @@ def written(words: str, size: int, place: tuple[int, int], angle: float = 0) -> 
     ink = ink.rotate(angle)
     cat.paste((240, 240, 230), mask=ink)
     return cat, np.array(ink.getbbox())
-
-
-def boxes_in(picture: np.ndarray | Image.Image) -> list:
-    return [box for box, _ in find_text(to_image(picture))]
 
 
 def around(boxes: list) -> np.ndarray:
@@ -47,7 +42,7 @@ def covered(boxes: list, width: int, height: int) -> np.ndarray:
 @pytest.mark.parametrize("size, place", [(14, (20, 20)), (24, (180, 250)), (40, (60, 120))])
 def test_a_line_is_found_where_it_is(size, place):
     picture, box = written(WORDS, size, place)
-    found = boxes_in(picture)
+    found = find_text(to_image(picture))
     assert np.abs(around(found) - box).max() <= 0.6 * size
     left, top, right, bottom = box
     assert covered(found, *picture.size)[top:bottom, left:right].mean() > 0.9
@@ -55,7 +50,7 @@ def test_a_line_is_found_where_it_is(size, place):
 
 def test_boxes_follow_a_line_that_slants():
     picture, box = written(WORDS, 28, (110, 130), angle=25)
-    found = boxes_in(picture)
+    found = find_text(to_image(picture))
     left, top, right, bottom = around(found)
     assert np.abs(np.array([left, top, right, bottom]) - box).max() <= 20
     assert 0.2 < covered(found, *picture.size)[top:bottom, left:right].mean() < 0.7
@@ -65,27 +60,15 @@ def test_a_large_picture_is_searched_when_smaller():
     picture, box = written(WORDS, 14, (180, 250))
     picture = picture.resize((451 * 4, 300 * 4))
     assert 451 * 4 * 300 * 4 > text.AREA
-    assert np.abs(around(boxes_in(picture)) / 4 - box).max() <= 10
+    assert np.abs(around(find_text(to_image(picture))) / 4 - box).max() <= 10
 
 
 def test_lines_of_a_page_are_found():
     page = skimage.data.page()
-    found = boxes_in(np.repeat(page[..., None], 3, axis=2))
+    found = find_text(to_image(np.repeat(page[..., None], 3, axis=2)))
     ink = page < skimage.filters.threshold_local(page, 51, offset=20)
     mask = covered(found, 384, 191)
     assert ink[mask].sum() > 0.8 * ink.sum() and mask.mean() < 0.8
-
-
-def test_lines_are_favoured_as_they_are_certain(monkeypatch):
-    picture = to_image(written(WORDS, 24, (180, 250))[0])
-    sure = text._network()(torch.nn.functional.pad(picture, (0, 29, 0, 20)) * 2 - 1)
-    for mean, certainty, favour in ((0.95, 1, TEXT_FAVOUR), (0.86, 0.5, (FAVOUR * TEXT_FAVOUR) ** 0.5), (0.801, 0.01, FAVOUR)):
-        monkeypatch.setattr(text, "_network", lambda: lambda image: (sure > text.WITHIN) * mean)  # noqa: B023
-        found = find_text(picture)
-        assert found and all(sureness == pytest.approx(certainty, abs=0.01) for _, sureness in found)
-        assert all(times == pytest.approx(favour, rel=0.02) for _, times in find_regions(picture, faces=False, text=True))
-    monkeypatch.setattr(text, "_network", lambda: lambda image: (sure > text.WITHIN) * 0.79)
-    assert find_text(picture) == []
 
 
 @pytest.mark.parametrize("name", ["chelsea", "coffee", "rocket"])
@@ -108,7 +91,7 @@ def test_boxes_stay_in_pictures_of_any_size(size, monkeypatch):
     monkeypatch.setattr(text, "LEGIBLE", 1e6)
     monkeypatch.setattr(text, "SMALLEST", 1)
     monkeypatch.setattr(text, "_network", lambda: lambda image: torch.ones(1, *image.shape[-2:]))
-    boxes = [box for box, certainty in find_text(torch.zeros(1, 3, *size)) if certainty == 1]
+    boxes = find_text(torch.zeros(1, 3, *size))
     assert around(boxes).tolist() == [0, 0, size[1], size[0]] and covered(boxes, size[1], size[0]).all()
     assert all(left < right and top < bottom for left, top, right, bottom in boxes)
 

@@ -80,11 +80,7 @@ def _large_faces(image: Tensor) -> list[Box]:
     return [face.box for face in find_faces(image) if face.box[2] - face.box[0] >= LEAST_FACE]
 
 
-def _lines(image: Tensor) -> list[Box]:
-    return [box for box, _ in find_text(image)]
-
-
-KINDS: dict[str, Callable[[Tensor], list[Box]]] = {"face": _large_faces, "text": _lines}
+KINDS: dict[str, Callable[[Tensor], list[Box]]] = {"face": _large_faces, "text": find_text}
 
 
 def _as_image(pixels: np.ndarray) -> Tensor:

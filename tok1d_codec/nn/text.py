@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..boxes import Box
 from .blocks import pad_to_multiples
 
 WEIGHTS = Path(__file__).parents[1] / "models" / "text.safetensors"
@@ -21,7 +20,7 @@ WEIGHTS = Path(__file__).parents[1] / "models" / "text.safetensors"
 AREA = 2**20  # pixels; a larger picture is made smaller, which bounds time and memory
 CELL = 32  # pixels a side of what the network has one value for where it is coarsest
 WITHIN = 0.3  # how sure it is of a pixel that lies within a line
-SURE, CERTAIN = 0.8, 0.92  # how sure it is of a line, on average: at least, and where nearly all are lines
+SURE = 0.8  # how sure it is of a line, on average
 SMALLEST = 12  # pixels of a line's core, which is all that is marked, so that lines do not touch
 TALL = 0.12  # of the picture's short side: cores that are thicker are hardly ever text
 LEGIBLE = 64  # pixels of the picture: thicker cores are of letters as large as four patches, which need no help
@@ -138,8 +137,8 @@ def _network() -> TextNetwork:
 
 
 @torch.inference_mode()
-def find_text(image: Tensor) -> list[tuple[Box, float]]:
-    """A picture (1, 3, H, W) in [0, 1] -> boxes that cover its lines of text, and how certain each line is, 0 to 1.
+def find_text(image: Tensor) -> list[tuple[int, int, int, int]]:
+    """A picture (1, 3, H, W) in [0, 1] -> boxes (left, top, right, bottom) in pixels that cover its lines of text.
 
     A line has one for each CELL pixels or so, so that they follow lines that slant. Runs on the CPU.
     """
@@ -149,21 +148,16 @@ def find_text(image: Tensor) -> list[tuple[Box, float]]:
     image = F.interpolate(image.cpu(), size, mode="area") * 2 - 1
     image = pad_to_multiples(image, CELL).contiguous(memory_format=torch.channels_last)
     sure = _network()(image)[0, : size[0], : size[1]].numpy()
-    lines = _lines(sure, min(TALL * min(size), LEGIBLE / shrunk))
-    boxes = lines[:, :4] * np.tile([width / size[1], height / size[0]], 2)
+    boxes = _boxes(sure, min(TALL * min(size), LEGIBLE / shrunk)) * np.tile([width / size[1], height / size[0]], 2)
     low, high = np.floor(boxes[:, :2]).clip(0), np.ceil(boxes[:, 2:]).clip(None, (width, height))
-    boxes = (tuple(map(int, box)) for box in np.concatenate([low, high], axis=1))
-    return list(zip(boxes, ((lines[:, 4] - SURE) / (CERTAIN - SURE)).clip(0, 1).tolist()))
+    return [tuple(map(int, box)) for box in np.concatenate([low, high], axis=1)]
 
 
-def _lines(sure: np.ndarray, thickest: float) -> np.ndarray:
-    """What the network says of a picture (H, W) -> boxes that cover cores of up to a thickness, and margins; how sure it is.
-
-    (n, 5).
-    """
+def _boxes(sure: np.ndarray, thickest: float) -> np.ndarray:
+    """What the network says of a picture (H, W) -> boxes (n, 4) that cover cores of up to a thickness, and margins."""
     within = sure > WITHIN
     if not within.any():
-        return np.zeros((0, 5))
+        return np.zeros((0, 4))
     from skimage.measure import label, regionprops  # takes a while
 
     found = []
@@ -177,5 +171,5 @@ def _lines(sure: np.ndarray, thickest: float) -> np.ndarray:
         for square in range(len(squares)):
             part, margin = core.coords[of == square], MARGIN * thickness
             (top, left), (bottom, right) = part.min(0) - margin, part.max(0) + 1 + margin
-            found.append((left, top, right, bottom, core.intensity_mean))
-    return np.array(found).reshape(-1, 5)
+            found.append((left, top, right, bottom))
+    return np.array(found).reshape(-1, 4)
