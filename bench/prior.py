@@ -9,12 +9,11 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import torch
 
 from bench import kodak_command
 from bench.datasets import open_dataset
 from bench.metrics import Reference
-from bench.records import environment
+from bench.records import measured_with
 from bitstream.checks import check_bits
 from bitstream.coder import decode_prefix, encode_tokens
 from bitstream.header import Coding
@@ -44,8 +43,7 @@ def measure(data: str | None = None, count: int | None = None) -> dict:
              for k, row in rows.items()}
     for k, row in rows.items():
         means[str(k)]["off_bytes"] = round(max(r["off_bytes"] for r in row), 2)
-    return {"model": model.card.name, "model_sha256": model.card.sha256, "pictures": len(dataset.files),
-            "machine": environment(torch.get_num_threads()), "levels": means}
+    return {**measured_with(model), "pictures": len(dataset.files), "levels": means}
 
 
 def measure_guesses(data: str | None = None, count: int | None = None) -> dict:

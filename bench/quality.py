@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from bench import kodak_command
 from bench.datasets import open_dataset
-from bench.records import environment
+from bench.records import measured_with
 from tok1d_codec.codec import encode
 from tok1d_codec.image.io import read_picture
 from tok1d_codec.models.store import load_model
@@ -25,8 +24,7 @@ def measure(data: str | None = None, count: int | None = None) -> dict:
             found.append(8 * len(encode(pixels, model, quality=quality, effort=None)) / (pixels.shape[0] * pixels.shape[1]))
     means = {str(quality): {"mean": round(float(np.mean(found)), 4), "least": round(min(found), 4), "most": round(max(found), 4)}
              for quality, found in rates.items()}
-    return {"model": model.card.name, "model_sha256": model.card.sha256, "pictures": len(dataset.files),
-            "machine": environment(torch.get_num_threads()), "bpp": means}
+    return {**measured_with(model), "pictures": len(dataset.files), "bpp": means}
 
 
 def main() -> None:

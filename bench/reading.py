@@ -11,12 +11,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from bench import report
 from bench.codecs import encode_at
 from bench.datasets import Dataset, open_dataset
-from bench.records import environment
+from bench.records import measured_with
 from bench.regions import TIMES
 from bench.showcase import webp_files
 from tok1d_codec.codec import decode
@@ -111,9 +110,8 @@ def measure(dataset: Dataset, recogniser: Recogniser, effort: int | None = None)
             for name, values in (("t1d", mine), ("webp", theirs))
             for what, of in FIGURES.items()
         }
-    return {"dataset": dataset.name, "pictures": pictures, "lines": len(rows[RATES_BPP[0]]), "times": TIMES,
-            "model": model.card.name, "model_sha256": model.card.sha256, "effort": effort,
-            "machine": environment(torch.get_num_threads()), "results": results}  # fmt: skip
+    return {**measured_with(model), "effort": effort, "dataset": dataset.name, "pictures": pictures,
+            "lines": len(rows[RATES_BPP[0]]), "times": TIMES, "results": results}  # fmt: skip
 
 
 FIGURES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"letters": np.mean, "lines": lambda values: np.mean(values == 1)}

@@ -12,11 +12,14 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tok1d_codec.image.files import atomic_write
+
+if TYPE_CHECKING:
+    from tok1d_codec.models.store import Model
 
 QUALITY = {"psnr-rgb": 1, "ms-ssim-rgb": 1, "lpips-alex": -1}  # 1: higher is better; -1: lower is better
 BEST = "best"
@@ -131,6 +134,14 @@ def environment(threads: int) -> dict[str, Any]:
     versions = {"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}}
     return {"versions": versions, "commit": _commit(), "cpu": _cpu_name(), "cores": os.cpu_count(),
             "threads": threads, "date": datetime.now(UTC).date().isoformat()}
+
+
+def measured_with(model: Model) -> dict[str, Any]:
+    """-> the first entries of a file of figures: a loaded model, and `environment` with torch's threads."""
+    import torch
+
+    card = model.card
+    return {"model": card.name, "model_sha256": card.sha256, "machine": environment(torch.get_num_threads())}
 
 
 def _mean(values: list[float]) -> float:

@@ -9,14 +9,13 @@ import argparse
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from bench import report
 from bench.codecs import T1dCodec
 from bench.contact_sheet import Cell, contact_sheet, shrunk
 from bench.datasets import open_dataset
 from bench.metrics import Reference
-from bench.records import environment
+from bench.records import measured_with
 from bench.showcase import Webp, figures, webp_files
 from tok1d_codec.image.io import read_picture, write_picture
 from tok1d_codec.models.store import load_model
@@ -61,7 +60,7 @@ def measure(data: str | None = None, effort: int = 0, count: int | None = None) 
                 lower.append(Cell((f"WebP, {figures(webp.data, pixels, webp.pixels)}",), theirs))
             rows += [upper, lower]
         found[kind] = {str(rate_bpp): _means(row) for rate_bpp, row in figures_of.items()}
-    said = {"times": TIMES, **codec.meta(), "machine": environment(torch.get_num_threads()), "regions": REGIONS, "results": found}
+    said = {"times": TIMES, **codec.meta(), **measured_with(codec.model), "regions": REGIONS, "results": found}
     return said, contact_sheet(rows)
 
 

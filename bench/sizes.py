@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from PIL import Image
 
 from bench import kodak_command
 from bench.datasets import open_dataset
 from bench.metrics import Reference
-from bench.records import environment
+from bench.records import measured_with
 from bench.showcase import webp_files
 from tok1d_codec.codec import decode, encode
 from tok1d_codec.image.io import read_picture
@@ -44,8 +43,7 @@ def measure(data: str | None = None, count: int | None = None) -> dict:
     means = {name: {key: round(float(np.mean([row[key] for row in found])), 4) for key in found[0]}
              for name, found in rows.items()}
     results = {str(side): {str(quality): means[side, quality] for quality in QUALITIES} for side in LONG_SIDES}
-    return {"model": model.card.name, "model_sha256": model.card.sha256, "pictures": len(dataset.files),
-            "machine": environment(torch.get_num_threads()), "results": results}
+    return {**measured_with(model), "pictures": len(dataset.files), "results": results}
 
 
 def main() -> None:

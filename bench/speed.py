@@ -20,7 +20,7 @@ from skimage.data import astronaut
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import report
-from bench.records import environment
+from bench.records import measured_with
 from tok1d_codec.codec import decode, encode
 from tok1d_codec.models.store import load_model
 
@@ -37,8 +37,7 @@ def measure() -> dict:
     data = encode(pixels, model)
     rate = _matmul_rate()
     result = {
-        "model": model.card.name, "model_sha256": model.card.sha256,
-        "machine": environment(torch.get_num_threads()),
+        **measured_with(model),
         "matmul_gflops": round(rate / 1e9, 1),
         "encode": _timed(lambda: encode(pixels, model), rate),
         "encode_plain": _timed(lambda: encode(pixels, model, faces=False, text=False), rate),

@@ -16,7 +16,7 @@ from torch import Tensor
 from bench import report
 from bench.codecs import EFFORTS, encode_at
 from bench.datasets import Dataset, open_dataset
-from bench.records import environment
+from bench.records import measured_with
 from bench.showcase import webp_files
 from tok1d_codec.codec import decode
 from tok1d_codec.image.io import read_picture
@@ -49,8 +49,7 @@ def measure(dataset: Dataset, weights: Path) -> dict:
         str(rate_bpp): {name: round(float(value), 4) for name, value in zip(names, np.mean(found, axis=0), strict=True)}
         for rate_bpp, found in rows.items()
     }
-    return {"dataset": dataset.name, "pictures": len(dataset.files), "model": model.card.name,
-            "model_sha256": model.card.sha256, "machine": environment(torch.get_num_threads()), "results": results}  # fmt: skip
+    return {**measured_with(model), "dataset": dataset.name, "pictures": len(dataset.files), "results": results}
 
 
 def _signed(pixels: np.ndarray) -> Tensor:

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from PIL import Image
 from skimage import data
 
-from bench.codecs import RATES_BPP
 from bench import codecs, plots, published, run, tables
+from bench.codecs import RATES_BPP
 from bench.records import load
 from tok1d_codec.cli.bench import bench as bench_command
 from tok1d_codec.codec import encode

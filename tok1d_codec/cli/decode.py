@@ -38,7 +38,7 @@ def decode(names: tuple[Path, ...], out: str | None, format: str | None, partial
     from bitstream.container import unpack
     from tok1d_codec.errors import PartialPicture
     from tok1d_codec.image.files import check_output, read_bytes
-    from tok1d_codec.image.io import output_format, write_picture
+    from tok1d_codec.image.io import check_size, output_format, write_picture
     from tok1d_codec.models.cards import OWN_ID, card_by_id
     from tok1d_codec.models.store import shared_model
 
@@ -51,10 +51,11 @@ def decode(names: tuple[Path, ...], out: str | None, format: str | None, partial
     load = cache(shared_model)  # by name: it need not look into a weight file for every input
 
     def work(source: Path, target: Path) -> None:
-        output_format(target, format)
+        kind = output_format(target, format)
         check_output(target, force)
         data = read_bytes(source)
         container = unpack(data, max_pixels, cut=partial)
+        check_size(container.header.width, container.header.height, kind)
         own = model if container.header.model_id == OWN_ID else None
         name = own or card_by_id(container.header.model_id).name
         use_threads(threads)
