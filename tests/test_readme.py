@@ -187,6 +187,13 @@ def test_the_table_of_the_prior_shows_the_recorded_figures():
         assert f"| {levels} | {row['bpp']:.4f} | {sizes} | " in TEXT
 
 
+def test_the_table_of_vgg_shows_the_recorded_figures():
+    record = json.loads((ROOT / "bench/results/vgg-skimage.json").read_text())
+    for asked, row in record["results"].items():
+        figures = " | ".join(f"{row[name]:.3f}" for name in ("t1d-effort0", "t1d-effort1", "webp"))
+        assert f"| {asked} | {figures} |" in TEXT
+
+
 def test_the_table_of_reading_shows_the_recorded_figures():
     record = json.loads((ROOT / "bench/results/reading-kodak.json").read_text())
     for asked, row in record["results"].items():

@@ -64,38 +64,38 @@ _FINE = {"patch": 16, "strides": (4, *[2] * 5, *[1] * 5), "codebook_sizes": (102
 _FINE |= {"urgency_range": (0.35, 0.004)}
 _LETTERS = _FINE | {"patch": 8, "strides": (8, *[4] * 5, *[2] * 5, *[1] * 4), "codebook_sizes": (1024, 512, *[1024] * 13)}
 
-_BUNDLED = (  # id, tokens, sha256 of the weight file, what was trained
+_BUNDLED = (  # id, tokens, sha256 of the weight file, on what they build
     (1, _TEN, "d58d7e861356234993cd99a83b5453582a0664bcf7e2702d1efb8280c5d4a48f",
-     "from nothing"),
+     ""),
     (2, _FOURTEEN, "e3cabab51f217eaca1064c1cddecdd3ac44163079648a7c6e8cd2da65597f0d6",
-     "from t1d-1"),
+     ", from t1d-1"),
     (3, _FOURTEEN, "3978dc0a78141f394b3dd72d2cf07d4f1291ae3d8fbd188911996e9ca9d2df2c",
-     "the decoder of t1d-2 trained further"),
+     ", the decoder of t1d-2 trained further"),
     (4, _FOURTEEN, "a3333b28df4ef0c068d8114f7d4b20315f8c22a78b7c3864a9add7ca812c8ca9",
-     "the decoder of t1d-3 trained further"),
+     ", the decoder of t1d-3 trained further"),
     (5, _FOURTEEN, "2204ca0ca7646c907150dccf572d3e6b9e30e6f2ce6f8deb43cd5a5ecb62f9b0",
-     "a deeper decoder for the tokens of t1d-4"),
+     ", a deeper decoder for the tokens of t1d-4"),
     (6, _FOURTEEN, "c2bbd47e0ccfaabb4b24a1b7eeb1359a61edc8a4f31ee33c961f1eff5771a9db",
-     "the decoder of t1d-5 with a filter of chroma, trained further"),
+     ", the decoder of t1d-5 with a filter of chroma, trained further"),
     (7, _FOURTEEN, "c9ffa8b239272c53359c896add0dfb4aa567e6a2008f5360bcb4838455d8573e",
-     "the decoder of t1d-6 with a filter of repeating detail, trained further"),
+     ", the decoder of t1d-6 with a filter of repeating detail, trained further"),
     (8, _FINE, "f2c94f0f7c30a4a9e9b1630515d0e8c5e1c6f9ede46ecc23674a2e95d6d5674f",
-     "fine levels after six of t1d-7, and a new prior"),
+     ", fine levels after six of t1d-7, and a new prior"),
     (9, _FINE, "b8be4881ab4c14e9ed98d0b8f6b5fc52a8b0b1679d90f963606b90dba276b9e0",
-     "a branch of t1d-8's decoder that hears fine tokens"),
+     ", a branch of t1d-8's decoder that hears fine tokens"),
     (10, _FINE, "b3119fe3200d174c45eb365f4edb136b9cb7a8307f268dc7e4a56cdcc1f23088",
-     "the pixel head of t1d-9 trained further"),
+     ", the pixel head of t1d-9 trained further"),
     (11, _FINE, "8a517dcb76364267a47ea241b0f8beb7e6e9375c818c4b5b882fd2ccc0bef255",
-     "the prior of t1d-10 trained further"),
+     ", the prior of t1d-10 trained further"),
     (12, _FINE, "8745d937412877e59c562b0fb61f33cb90c0e365c02d7da3a3b700533cd79763",
-     "the decoder of t1d-11 trained further, on faces and text above all"),
+     ", the decoder of t1d-11 trained further, on faces and text above all"),
     (13, _LETTERS, "32a068d0f12fff7818974110b8223f7e26475f050cd070f303c38a0d0f17e87b",
-     "letter levels after the fine ones of t1d-12"),
+     ", letter levels after the fine ones of t1d-12"),
 )  # fmt: skip
 CARDS: tuple[ModelCard, ...] = tuple(
     ModelCard(
         id=number, name=f"t1d-{number}", family="t1d", file=f"t1d-{number}.safetensors", sha256=sha256, licence="Apache-2.0",
-        trained=f"2026-11, 7,073 photographs, two CPU cores, {trained}", **tokens,
+        trained=f"2026-11, 7,073 photographs, two CPU cores{trained}", **tokens,
     )
     for number, tokens, sha256, trained in _BUNDLED
 )  # fmt: skip

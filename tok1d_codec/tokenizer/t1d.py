@@ -101,10 +101,7 @@ class Decoder(nn.Module):
         images = enlarged(thumb.float(), self.patch // THUMB) + self.head(x.permute(0, 3, 1, 2), added).float()
         if not (self.remove_repeats or self.smooth_chroma):
             return images
-        share = ((MANY - depth.to(images)) / (MANY - FEW)).clamp(0, 1)
-        if not share.any():
-            return images
-        share = enlarged(share, self.patch)
+        share = enlarged(((MANY - depth.to(images)) / (MANY - FEW)).clamp(0, 1), self.patch)
         images = remove_repeats(images, share, self.patch) if self.remove_repeats else images
         return smooth_chroma(images, share, self.patch) if self.smooth_chroma else images
 
@@ -114,11 +111,12 @@ class Decoder(nn.Module):
         """The same picture from tiles that overlap by more than the head sees: bounded memory, no seam.
 
         `added(top, bottom, left, right)` gives what `pixels` takes, for these rows and columns of patches. Given `boxes` in
-        pixels, patches that none of them reaches may be 0.
+        pixels, patches have all levels, which leaves nothing to the filters, and those that no box reaches may be 0.
         """
         b, h, w, _ = x.shape
         tile = TILE if x.device.type == "cpu" else GPU_TILE
         p = self.patch
+        halo = HALO if boxes is None or self.levels < MANY else NEAR
         out = x.new_zeros((b, 3, h * p, w * p))
         for top in range(0, h, tile):
             for left in range(0, w, tile):
@@ -127,10 +125,7 @@ class Decoder(nn.Module):
                     inner = reached(boxes, p, inner)
                     if inner is None:
                         continue
-                seen = grown(inner, HALO, (h, w))
-                if depth[..., *seen].min() >= MANY:  # the filters do nothing
-                    seen = grown(inner, NEAR, (h, w))
-                rows, cols = seen
+                rows, cols = seen = grown(inner, halo, (h, w))
                 here = added(rows.start, rows.stop, cols.start, cols.stop) if added else None
                 part = self.pixels(x[:, rows, cols], coefficients[:, rows, cols], depth[..., rows, cols], here)
                 within = (slice((i.start - s.start) * p, (i.stop - s.start) * p) for i, s in zip(inner, seen))
