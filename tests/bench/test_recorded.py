@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parents[2] / "bench" / "results" / "kodak"
 TARGETS = {0.005: (0.50, 19.3), 0.01: (0.42, 20.3), 0.02: (0.36, 21.2), 0.04: (0.30, 22.2), 0.08: (0.25, 23.2)}  # LPIPS, dB
 
 
-OTHERS = ("prior", "quality", "reading-kodak", "regions", "regions-effort1", "sizes", "speed", "vgg-skimage",
+OTHERS = ("prior", "quality", "reading-kodak", "reading-val", "regions", "regions-effort1", "sizes", "speed", "vgg-skimage",
           "kodak/t1d-effort4", "skimage/t1d", "skimage/t1d-effort1", "skimage/t1d-effort4")  # fmt: skip
 
 
