@@ -10,8 +10,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from bench import report
 from bench.codecs import EFFORTS, encode_at
@@ -22,6 +20,7 @@ from tok1d_codec.codec import decode
 from tok1d_codec.image.io import read_picture
 from tok1d_codec.models.store import load_model
 from tok1d_codec.nn.lpips import LPIPS
+from tok1d_codec.tensors import to_image
 
 RATES_BPP = (0.01, 0.02, 0.04, 0.08)
 
@@ -35,10 +34,10 @@ def measure(dataset: Dataset, weights: Path) -> dict:
     model, net, rows = load_model("t1d", "cpu"), LPIPS("vgg", weights=weights), {rate: [] for rate in RATES_BPP}
     for file in dataset.files:
         pixels = read_picture(file).pixels
-        features = net.features(_signed(pixels))
+        original = to_image(pixels) * 2 - 1
 
         def distance(decoded: np.ndarray) -> float:
-            return net.distance(net.features(_signed(decoded)), features).item()
+            return net(to_image(decoded) * 2 - 1, original).item()
 
         for rate_bpp, found in rows.items():
             files = [encode_at(pixels, model, rate_bpp, effort) for effort in EFFORTS]
@@ -50,11 +49,6 @@ def measure(dataset: Dataset, weights: Path) -> dict:
         for rate_bpp, found in rows.items()
     }
     return {**measured_with(model), "dataset": dataset.name, "pictures": len(dataset.files), "results": results}
-
-
-def _signed(pixels: np.ndarray) -> Tensor:
-    """uint8 (H, W, 3) -> (1, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 127.5 - 1
 
 
 def main() -> None:
