@@ -94,10 +94,19 @@ def test_names_that_would_become_the_same_keep_their_ending(model, album, run):
     assert code == 2 and "would all become 'other/one.png.t1d'" in err and not (album / "other").exists()
 
 
+def test_a_file_is_no_folder_for_several(model, album, run):
+    before = (album / "cat.png").read_bytes()
+    for inputs in (["a"], ["cat.png", "a"], ["cat.png", "a/one.png"]):
+        code, _, err = run("encode", *inputs, "-o", "cat.png", "--force")
+        assert code == 4 and err == "t1d: 'cat.png' is a file; for several inputs, and for folders, OUT is a folder\n"
+    assert (album / "cat.png").read_bytes() == before
+
+
 @pytest.mark.parametrize("args, said", [
     (["encode", "cat.png"], "give IN and OUT"), (["encode", "cat.png", "a", "b"], "give IN and OUT"),
     (["encode", "-", "cat.png", "-o", "x"], "- is one input"), (["encode", "a", "-o", "-"], "- is one input"),
     (["encode", "cat.png", ""], "an empty name"), (["encode", "cat.png", "-o", ""], "an empty name"),
+    (["encode", "a", "x"], "'a' is a folder; give -o"), (["decode", "a", "x.png"], "'a' is a folder; give -o"),
     (["encode", "cat.png", "a", "-o", "x", "--roi", "0,0,9,9"], "--roi is of one picture"), (["encode"], "Missing"),
 ])  # fmt: skip
 def test_wrong_usage(model, album, run, args, said):

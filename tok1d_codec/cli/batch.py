@@ -12,7 +12,7 @@ import click
 
 from tok1d_codec.cli import expected_failure
 from tok1d_codec.cli.options import FILE, FileName, say
-from tok1d_codec.errors import MissingData, PartialPicture
+from tok1d_codec.errors import MissingData, OutputExists, PartialPicture
 from tok1d_codec.image.files import is_device
 
 STREAM = Path("-")
@@ -34,11 +34,13 @@ def pairs(names: Sequence[Path], out: str | None, suffixes: Collection[str], end
     Without `out` the arguments are one input and one output. With it all are inputs, and a folder stands for the files
     in it, at any depth, that end with one of the `suffixes`; outputs end with `ending`.
 
-    Raises: click.UsageError; MissingData: a folder has no such file.
+    Raises: click.UsageError; MissingData: a folder has no such file; OutputExists: OUT is a file and should be a folder.
     """
     if out is None:
         if len(names) != 2:
             raise click.UsageError("give IN and OUT, or any number of IN and -o OUT")
+        if names[0].is_dir():
+            raise click.UsageError(f"{str(names[0])!r} is a folder; give -o and the name of another for what becomes of its files")
         return [(names[0], names[1])]
     folders = {name for name in names if name.is_dir()}
     is_file = Path(out).suffix and not out.endswith(("/", os.sep)) and not os.path.isdir(out)
@@ -46,6 +48,8 @@ def pairs(names: Sequence[Path], out: str | None, suffixes: Collection[str], end
         return [(names[0], Path(out))]
     if STREAM in names or out == str(STREAM):
         raise click.UsageError("- is one input or one output; it cannot stand for several, nor for a folder")
+    if os.path.isfile(out):
+        raise OutputExists(f"{out!r} is a file; for several inputs, and for folders, OUT is a folder")
     found = []  # input, and its name within the folder of outputs
     for name in names:
         inside = _files_in(name, suffixes) if name in folders else [name]

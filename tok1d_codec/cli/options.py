@@ -46,7 +46,7 @@ device = click.option(
 effort = click.option(
     "--effort",
     type=click.IntRange(0, 9),
-    help="How long to search for tokens that look better: 1 takes about three times as long as 0, 9 thirty-five times.  "
+    help="How long to search for tokens that look better: 1 takes three to four times as long as 0, 9 forty-five times.  "
     "[default: 1 for pictures of up to 1024 pixels a side, 0 for larger ones]",
 )
 threads = click.option("--threads", type=click.IntRange(1, 4096), help="CPU threads of the networks.  [default: one per core]")
