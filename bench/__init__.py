@@ -24,6 +24,14 @@ def report(figures: dict, place: str) -> Path:
     return path
 
 
+def dataset_parser(doc: str, default: str) -> argparse.ArgumentParser:
+    """-> the parser of a benchmark that runs on any data set, to which it may add options of its own."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--dataset", default=default, help="kodak, skimage or a folder of pictures")
+    parser.add_argument("--data", help="folder of the Kodak pictures")
+    return parser
+
+
 def kodak_command(doc: str, measure: Callable[[str | None, int | None], dict], place: str) -> None:
     """The command line of a benchmark that is called with the folder of Kodak and a number of pictures: see `report`."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])

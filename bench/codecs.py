@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, features
 
 from tok1d_codec.errors import BadPicture
+from tok1d_codec.image.io import LONGEST
 
 if TYPE_CHECKING:
     from tok1d_codec.models.store import Model
@@ -86,19 +87,18 @@ class PillowCodec(Codec):
     """
 
     def __init__(self, name: str, qualities: Sequence[int], scales: Sequence[int] = SCALES) -> None:
-        self.name, self.format = name, _FORMATS[name]
+        self.name, self.format, self.longest = name, _FORMATS[name], LONGEST[name.upper()]
         self.description = f"{self.format.label}, {self.format.said}; sides / 1, 2, 4, 8 (Lanczos, bicubic)"
         self.settings = tuple(Setting(quality, scale) for scale in scales for quality in qualities)
 
     def holds(self, pixels: np.ndarray, scale: int) -> bool:
         """Picture (H, W, 3), divisor of its sides -> does the format have such sides?"""
-        return max(_smaller(pixels, scale)) <= self.format.longest
+        return max(_smaller(pixels, scale)) <= self.longest
 
     def encode(self, pixels: np.ndarray, setting: Setting) -> bytes:
         picture, size = Image.fromarray(pixels), _smaller(pixels, setting.scale)
         if not self.holds(pixels, setting.scale):
-            most = self.format.longest
-            raise BadPicture(f"{self.format.label} has at most {most} pixels a side, not {max(size)}; leave it out")
+            raise BadPicture(f"{self.format.label} has at most {self.longest} pixels a side, not {max(size)}; leave it out")
         if setting.scale != 1:
             picture = picture.resize(size, Image.Resampling.LANCZOS)
         file = io.BytesIO()
@@ -160,7 +160,6 @@ def _smaller(pixels: np.ndarray, scale: int) -> tuple[int, int]:
 @dataclass(frozen=True)
 class _Format:
     label: str  # Pillow's name of the format
-    longest: int  # side in pixels that its library writes
     library: str  # the name under which Pillow tells the version of the library
     said: str
     options: dict[str, Any]
@@ -168,10 +167,10 @@ class _Format:
 
 # Progressive JPEG is left out: on Kodak it is larger, at full size, 1/4 and 1/8 alike, up to quality 30.
 _FORMATS = {
-    "jpeg": _Format("JPEG", 65500, "libjpeg_turbo", "optimised Huffman tables, 4:2:0",
+    "jpeg": _Format("JPEG", "libjpeg_turbo", "optimised Huffman tables, 4:2:0",
                     {"optimize": True, "subsampling": "4:2:0"}),
-    "webp": _Format("WebP", 16383, "webp", "lossy, method 6", {"method": 6}),
-    "avif": _Format("AVIF", 32768, "avif", "4:2:0, speed 0", {"subsampling": "4:2:0", "speed": 0}),
+    "webp": _Format("WebP", "webp", "lossy, method 6", {"method": 6}),
+    "avif": _Format("AVIF", "avif", "4:2:0, speed 0", {"subsampling": "4:2:0", "speed": 0}),
 }
 # Full size at the last of these takes 0.3 to 0.8 bpp, far above what t1d is made for.
 _QUALITIES = {"jpeg": (1, 5, 10, 20), "webp": (0, 5, 20, 50), "avif": (1, 10, 20, 35)}

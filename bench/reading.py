@@ -6,13 +6,12 @@ WebP of three times the bytes. Writes reading-NAME.json with the results.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from bench import report
+from bench import dataset_parser, report
 from bench.codecs import encode_at
 from bench.datasets import Dataset, open_dataset
 from bench.records import measured_with
@@ -119,9 +118,7 @@ FIGURES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"letters": np.mean, "l
 
 def main() -> None:
     """Measure, print, and write into `bench.results_folder`."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", default="kodak", help="kodak, skimage or a folder of pictures")
-    parser.add_argument("--data", help="folder of the Kodak pictures")
+    parser = dataset_parser(__doc__, "kodak")
     parser.add_argument("--effort", type=int, help="as t1d encode has it")
     options = parser.parse_args()
     dataset = open_dataset(options.dataset, options.data)

@@ -24,6 +24,7 @@ PHOTOGRAPHS = ("astronaut", "coffee", "chelsea")  # in scikit-image's wheel, not
 RATES_BPP = (0.005, 0.01, 0.02, 0.04)
 SHEET = "contact-sheet.png"
 WEBP = PillowCodec("webp", qualities=())
+LEGEND = Cell(("WebP at the same number of bytes,", "full, 1/2, 1/4 or 1/8 size, by PSNR"))
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,7 @@ def pairs(
 
 def sheet_rows(name: str, pixels: np.ndarray, pairs: Sequence[Pair]) -> list[list[Cell]]:
     """A picture and its pairs -> two rows of a contact sheet: original and t1d, WebP below."""
-    height, width = pixels.shape[:2]
-    upper = [Cell((name, f"original, {width}x{height}"), pixels)]
-    lower = [Cell(("WebP at the same number of bytes,", "full, 1/2, 1/4 or 1/8 size, by PSNR"))]
+    upper, lower = [_original(name, pixels)], [LEGEND]
     for pair in pairs:
         said = figures(pair.data, pixels, pair.pixels)
         upper.append(Cell((f"t1d, at most {pair.rate_bpp:g} bpp", said), pair.pixels))
@@ -69,9 +68,15 @@ def sheet_rows(name: str, pixels: np.ndarray, pairs: Sequence[Pair]) -> list[lis
     return [upper, lower]
 
 
-def blank_rows(name: str, pixels: np.ndarray, rates_bpp: Sequence[float]) -> list[list[Cell]]:
-    """-> rows as large as those of `sheet_rows`, before there is a pair: the original in the place of all."""
-    return sheet_rows(name, pixels, [Pair(rate_bpp, b"", pixels, Webp(b"", 1, pixels)) for rate_bpp in rates_bpp])
+def blank_rows(name: str, pixels: np.ndarray, count: int) -> list[list[Cell]]:
+    """-> rows as large as those of `sheet_rows`, as far as is known before there is a pair."""
+    cell = Cell(("WebP, 1/8 size, as small as it gets", "1000 bytes, 0.0100 bpp, 20.0 dB"), pixels)
+    return [[_original(name, pixels), *[cell] * count], [LEGEND, *[cell] * count]]
+
+
+def _original(name: str, pixels: np.ndarray) -> Cell:
+    height, width = pixels.shape[:2]
+    return Cell((name, f"original, {width}x{height}"), pixels)
 
 
 def check_folder(folder: Path, force: bool) -> None:

@@ -6,12 +6,11 @@ it is one of its losses in training.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
-from bench import report
+from bench import dataset_parser, report
 from bench.codecs import EFFORTS, encode_at
 from bench.datasets import Dataset, open_dataset
 from bench.records import measured_with
@@ -53,9 +52,7 @@ def measure(dataset: Dataset, weights: Path) -> dict:
 
 def main() -> None:
     """Measure, print, and write into `bench.results_folder`."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", default="skimage", help="kodak, skimage or a folder of pictures")
-    parser.add_argument("--data", help="folder of the Kodak pictures")
+    parser = dataset_parser(__doc__, "skimage")
     parser.add_argument("--vgg", required=True, type=Path, help="weights: safetensors of VGG16 up to relu4_3 and of LPIPS")
     options = parser.parse_args()
     dataset = open_dataset(options.dataset, options.data)

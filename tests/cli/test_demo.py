@@ -46,9 +46,9 @@ def test_compare(model, folder, run):
 
 def test_a_sheet_that_is_too_large_is_refused_before_the_work(model, folder, run, monkeypatch):
     _, sizes = run("compare", "cat.png", "-o", "sheet.png"), Image.open("sheet.png").size
-    monkeypatch.setattr("tok1d_codec.image.io._LONGEST", {"WEBP": max(sizes)})
+    monkeypatch.setattr("tok1d_codec.image.io.LONGEST", {"WEBP": max(sizes)})
     assert run("compare", "cat.png", "-o", "sheet.webp")[0] == 0
-    monkeypatch.setattr("tok1d_codec.image.io._LONGEST", {"WEBP": max(sizes) // 2})
+    monkeypatch.setattr("tok1d_codec.image.io.LONGEST", {"WEBP": max(sizes) // 2})
     assert run("compare", "cat.png", "-o", "small.webp", "--width", max(sizes) // 3)[0] == 0
     monkeypatch.setattr("bench.showcase.pairs", None)
     code, _, err = run("compare", "cat.png", "-o", "large.webp")

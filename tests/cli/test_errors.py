@@ -64,7 +64,7 @@ def test_exit_codes(t1d_file, folder, run, prepare, args, code, said):
 
 
 def test_a_picture_that_its_format_cannot_hold_is_not_decoded(t1d_file, folder, run, monkeypatch):
-    monkeypatch.setattr("tok1d_codec.image.io._LONGEST", {"WEBP": 89})
+    monkeypatch.setattr("tok1d_codec.image.io.LONGEST", {"WEBP": 89})
     monkeypatch.setattr(codec, "decode", None)
     code, _, err = run("decode", "cat.t1d", "new.webp")
     assert code == 3 and "WEBP cannot hold" in err and not (folder / "new.webp").exists()

@@ -28,22 +28,21 @@ def compare(sources: tuple[Path, ...], target: Path, rates_bpp: tuple[float, ...
     from tok1d_codec.image.files import check_output
     from tok1d_codec.image.io import check_size, output_format, read_picture, write_picture
 
-    output_format(target)
+    kind = output_format(target)
     check_output(target, force)
     pictures = [(source, read_picture(source)) for source in sources]
     use_threads(threads)
     from bench.showcase import RATES_BPP, blank_rows, pairs, sheet_rows
     from tok1d_codec.models.store import load_model
 
-    blank = [row for source, picture in pictures for row in blank_rows(source.stem, picture.pixels, rates_bpp or RATES_BPP)]
-    size = sheet_size(blank)
-    share = min(1.0, (width or size[0]) / size[0])
-    check_size(*(round(share * side) for side in size), output_format(target))
+    rates_bpp = rates_bpp or RATES_BPP
+    blank = [row for source, picture in pictures for row in blank_rows(source.stem, picture.pixels, len(rates_bpp))]
+    check_size(*sheet_size(blank, width), kind)
     loaded, rows = load_model(model, device=device), []
     for source, picture in pictures:
         for note in picture.notes:
             say(f"t1d: {source}: {note}")
-        found = list(pairs(picture.pixels, loaded, rates_bpp or RATES_BPP, effort))
+        found = list(pairs(picture.pixels, loaded, rates_bpp, effort))
         rows += sheet_rows(source.stem, picture.pixels, found)
     write_picture(shrunk(contact_sheet(rows), width), target, force=force)
     say(f"{target}: {len(sources)} pictures")

@@ -15,6 +15,7 @@ from . import options
 def train() -> None:
     """Train the networks of the codec."""
 
+
 data = click.option("--data", "sources", multiple=True, required=True, metavar="DIR|TAR",
                     help="Folder of pictures or tar shards, or a tar; may be repeated.")  # fmt: skip
 validation = click.option("--validation", multiple=True, metavar="DIR|TAR",

@@ -29,7 +29,7 @@ _OPTIONS = {
     "WEBP": {"quality": 95},
     "TIFF": {"compression": "tiff_adobe_deflate"},
 }
-_LONGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels a side
+LONGEST = {"JPEG": 65500, "WEBP": 16383, "AVIF": 32768}  # pixels a side that their libraries write
 _pillow = threading.RLock()
 
 
@@ -119,7 +119,7 @@ def write_picture(
 
 def check_size(width: int, height: int, kind: str) -> None:
     """Size of a picture in pixels, its format as Pillow has it -> nothing. Raises: BadPicture if it cannot hold that."""
-    most = _LONGEST.get(kind, max(width, height))
+    most = LONGEST.get(kind, max(width, height))
     if max(width, height) > most:
         raise BadPicture(f"{kind} cannot hold {width}x{height} pixels, at most {most} a side; write PNG or TIFF")
 

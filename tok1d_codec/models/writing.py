@@ -19,9 +19,9 @@ def whole(path: Path) -> Iterator[Path]:
     After an error nothing has changed. Raises: OSError, also for what safetensors raises where it cannot write.
     """
     temporary = path.with_name(f".t1d-{secrets.token_hex(6)}.tmp")
-    temporary.touch()
-    mode = (path if path.is_file() else temporary).stat().st_mode  # safetensors has one of its own
     try:
+        temporary.touch()
+        mode = (path if path.is_file() else temporary).stat().st_mode  # safetensors has one of its own
         yield temporary
         with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
